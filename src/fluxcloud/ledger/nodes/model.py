@@ -1,0 +1,96 @@
+"""Nodes: FluxNodes, who may speak for them, what they offer and in which state they are."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ...codec import Record
+from ...ids import NodeId
+from ..state import IndexKey, TableKey
+
+NodeState = Literal[
+    "pending", "active", "draining", "drained", "probation", "suspect", "down", "deactivated", "retired"
+]
+Tier = Literal[1, 2, 3]
+TIERS = {1: "cumulus", 2: "nimbus", 3: "stratus"}
+SERVING_STATES = ("active", "draining", "probation")
+"""States in which a node's copies are routed as ready."""
+
+
+class Capacity(Record, frozen=True):
+    """CPU in millicores, memory and disk in MiB."""
+
+    mcpu: int = 0
+    mem_mib: int = 0
+    disk_mib: int = 0
+
+
+class Location(Record):
+    """ISO codes as claimed (until measured): continent `EU`, country `DE`, region free ASCII of at most 32."""
+
+    continent: str = ""
+    country: str = ""
+    region: str = ""
+
+
+class Endpoint(Record):
+    """Where a node is reached; all ports on one address. `port_base` begins its range of public raw ports."""
+
+    host: str
+    api_port: int
+    ingress_port: int
+    probe_port: int
+    port_base: int
+
+
+class Node(Record, tag=1):
+    """`used` is what placements have reserved. `since_tick`: when `state` began. `before`: the state to return to after a
+    refuted suspicion. `downs`: ticks of the last verdicts (24 h). `until_tick`: end of draining, probation or unbonding.
+    """
+
+    id: bytes
+    owner: bytes
+    operator: bytes
+    hot: bytes
+    enc: bytes
+    cert: bytes
+    payout: bytes
+    tier: Tier
+    collateral: int
+    endpoint: Endpoint
+    arch: Literal["amd64", "arm64"]
+    capacity: Capacity
+    used: Capacity
+    location: Location
+    asn: int
+    isolation: Literal["none", "namespaces", "full"]
+    state: NodeState
+    since_tick: int
+    before: NodeState = "active"
+    until_tick: int = 0
+    downs: tuple[int, ...] = ()
+    cordoned: bool = False
+    ports_used: bytes = b""  # bitmap of public raw ports taken, bit i of byte i//8
+    reason: str = ""  # why it is in this state, for people: ASCII, at most 120
+
+
+class LaneState(Record, tag=1):
+    """What a sender has used of a role lane: highest sequence number, and a token bucket (milli-tokens at `tick_ms`)."""
+
+    last_seq: int
+    millitokens: int
+    tick_ms: int
+
+
+def _by_hot(node_id: NodeId, node: Node) -> tuple[tuple[bytes, bytes], ...]:
+    return ((node.hot, node_id),)
+
+
+def _by_endpoint(node_id: NodeId, node: Node) -> tuple[tuple[str, int, bytes], ...]:
+    return () if node.state == "retired" else ((node.endpoint.host, node.endpoint.api_port, node_id),)
+
+
+NODES_BY_HOT: IndexKey[NodeId, Node] = IndexKey("hot", _by_hot)
+NODES_BY_ENDPOINT: IndexKey[NodeId, Node] = IndexKey("endpoint", _by_endpoint)
+NODES: TableKey[NodeId, Node] = TableKey("nodes", (20,), Node, NODES_BY_HOT, NODES_BY_ENDPOINT)
+LANES: TableKey[tuple[bytes, str], LaneState] = TableKey("lanes", (20, "text"), LaneState)
