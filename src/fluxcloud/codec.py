@@ -9,7 +9,7 @@ Source: docs/adr/0002-records-are-msgspec-structs.md.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -21,6 +21,7 @@ encode = msgspec.msgpack.Encoder().encode
 """Canonical bytes of a record or of plain data. Never give it a dict or a set: their order is not canonical."""
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A value of the ledger or the wire. A subclass gives `tag=` its version (records) or message tag."""
 
