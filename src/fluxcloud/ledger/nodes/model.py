@@ -90,7 +90,30 @@ def _by_endpoint(node_id: NodeId, node: Node) -> tuple[tuple[str, int, bytes], .
     return () if node.state == "retired" else ((node.endpoint.host, node.endpoint.api_port, node_id),)
 
 
+STANDARD_UNIT = Capacity(mcpu=500, mem_mib=512, disk_mib=2048)
+"""A copy as the defaults of a spec make it: the unit in which a node's free room is told."""
+
+
+def compute_room(mcpu: int, mem_mib: int, disk_mib: int) -> int:
+    """Thousandths of a standard copy for which there is room in the scarcest of the three."""
+    return min(
+        mcpu * 1_000 // STANDARD_UNIT.mcpu,
+        mem_mib * 1_000 // STANDARD_UNIT.mem_mib,
+        disk_mib * 1_000 // STANDARD_UNIT.disk_mib,
+    )
+
+
+def _by_room(node_id: NodeId, node: Node) -> tuple[tuple[int, bytes], ...]:
+    """Nodes that may be given copies, by free room, so that placement draws among those where a copy fits."""
+    if node.state != "active" or node.cordoned:
+        return ()
+    capacity, used = node.capacity, node.used
+    room = compute_room(capacity.mcpu - used.mcpu, capacity.mem_mib - used.mem_mib, capacity.disk_mib - used.disk_mib)
+    return ((room, node_id),)
+
+
 NODES_BY_HOT: IndexKey[NodeId, Node] = IndexKey("hot", _by_hot)
 NODES_BY_ENDPOINT: IndexKey[NodeId, Node] = IndexKey("endpoint", _by_endpoint)
-NODES: TableKey[NodeId, Node] = TableKey("nodes", (20,), Node, NODES_BY_HOT, NODES_BY_ENDPOINT)
+NODES_BY_ROOM: IndexKey[NodeId, Node] = IndexKey("room", _by_room)
+NODES: TableKey[NodeId, Node] = TableKey("nodes", (20,), Node, NODES_BY_HOT, NODES_BY_ENDPOINT, NODES_BY_ROOM)
 LANES: TableKey[tuple[bytes, str], LaneState] = TableKey("lanes", (20, "text"), LaneState)
