@@ -1,0 +1,84 @@
+"""The control socket of a running `fluxcloud up`: other commands ask it to hold, fault and heal its children.
+
+A unix socket in the data directory (mode 0600), one JSON object a line each way: `{"verb": …, …}` -> `{"ok": …}` or
+`{"error": message}`. The supervisor answers in `cli/up.py`; this is the line protocol and the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import FluxCloudError
+from .output import UNREACHABLE, CliError
+
+LINE_MAX = 64 * 1024
+Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+async def serve_control(path: Path, answer: Answer) -> asyncio.Server:
+    """Answer requests at `path` with what `answer` returns; its errors become `error` lines."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, ValueError):
+            while line := await reader.readline():
+                writer.write(json.dumps(await _answer_one(answer, line)).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    with suppress(FileNotFoundError):
+        path.unlink()
+    with _reachable(path) as address:
+        server = await asyncio.start_unix_server(handle, address, limit=LINE_MAX)
+    path.chmod(0o600)
+    return server
+
+
+async def _answer_one(answer: Answer, line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+        return {"ok": await answer(request)}
+    except FluxCloudError as error:
+        return {"error": str(error)}
+    except (ValueError, KeyError, TypeError) as error:
+        return {"error": f"bad request: {error}"}
+
+
+async def ask_control(path: Path, verb: str, **arguments: Any) -> dict[str, Any]:
+    """One request. Raises CliError where nobody runs the network, or where it refuses."""
+    try:
+        with _reachable(path) as address:
+            reader, writer = await asyncio.open_unix_connection(address, limit=16 * LINE_MAX)
+    except (FileNotFoundError, ConnectionRefusedError):
+        message = f"no network runs from {path.parent}"
+        raise CliError(message, exit_code=UNREACHABLE, hints=("fluxcloud up",)) from None
+    try:
+        writer.write(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
+        line = await reader.readline()
+    finally:
+        writer.close()
+    if not line:
+        raise CliError("the network went away while it was asked", exit_code=UNREACHABLE, hints=("fluxcloud up",))
+    reply = json.loads(line)
+    if "error" in reply:
+        raise CliError(reply["error"])
+    ok: dict[str, Any] = reply["ok"]
+    return ok
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[str]:
+    """The path as a socket address. Those have at most 107 bytes; a longer one goes through its directory's descriptor."""
+    if len(os.fsencode(path)) < 108:
+        yield str(path)
+        return
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)

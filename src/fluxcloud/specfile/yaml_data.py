@@ -1,0 +1,96 @@
+"""YAML as plain data, safely: bounded in size and depth, no aliases that multiply, no key given twice, no objects.
+
+Every scalar of a mapping key is text. Errors name line and column.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from ..errors import Rejected
+
+BYTES_MAX = 256 * 1024
+NODES_MAX = 20_000
+DEPTH_MAX = 32
+_ODD_TAGS = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int")
+
+
+class BadYaml(Rejected):
+    """The file is not YAML that can be read safely."""
+
+    CODE = "spec/1"
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that counts what it builds, aliases included, and keeps YAML 1.2's idea of booleans."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.built = 0
+        self.depth = 0
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        self.built += 1
+        if self.built > NODES_MAX:
+            raise BadYaml(f"more than {NODES_MAX} values, aliases counted each time they are used")
+        return super().construct_object(node, deep)
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEPTH_MAX:
+            raise BadYaml(f"nested deeper than {DEPTH_MAX} levels")
+        try:
+            node: yaml.Node | None = super().compose_node(parent, index)
+            return node
+        finally:
+            self.depth -= 1
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    loader.flatten_mapping(node)
+    result: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise BadYaml(f"{_where(key_node)}: a key must be text")
+        key = str(key_node.value)
+        if key in result:
+            raise BadYaml(f"{_where(key_node)}: key {key!r} is given twice")
+        result[key] = loader.construct_object(value_node, deep=True)
+    return result
+
+
+def _where(node: yaml.Node) -> str:
+    return f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+# YAML 1.1 reads `on` as true, `1:30` as 90 and `010` as 8; nobody who writes an app's file means that.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _ODD_TAGS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$", re.IGNORECASE), list("tTfF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
+
+
+def load_yaml(raw: bytes) -> Any:
+    """Plain data (dict, list, str, int, float, bool, None) of a YAML or JSON text. Raises BadYaml (spec/1)."""
+    if len(raw) > BYTES_MAX:
+        raise BadYaml(f"{len(raw)} bytes; at most {BYTES_MAX} are read")
+    try:
+        loader = _Loader(raw.decode("utf-8"))
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except UnicodeDecodeError as error:
+        raise BadYaml(f"not UTF-8 at byte {error.start}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise BadYaml(f"{where}{error.problem or error}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise BadYaml(str(error).split("\n")[0]) from error
