@@ -2,15 +2,16 @@
 
 A table is declared once, by the module that owns it (`APPS: TableKey[AppId, App]`); codec, genesis, storage and root
 follow from the declaration. Every write is journalled, so a rejected message is undone at the cost of what it touched.
-An *index* is declared with its table as a pure function of one record: it is never hashed, follows every write and undo,
-and can be rebuilt from the records alone, so it may decide (LEDGER.md 1).
+An *index* is declared with its table as a pure function of one record: it is never hashed, follows each write and undo,
+and can be rebuilt from the records alone, so it may decide (LEDGER.md 1). A *view* is the same for what a sorted list
+can't express: any structure, over one or several tables, that follows each write and undo.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ..codec import Codec, encode
 
@@ -72,6 +73,25 @@ class TableKey(Generic[K, V]):
         return parts[0] if len(parts) == 1 else tuple(parts)  # type: ignore[return-value]
 
 
+class View(Protocol):
+    """A derived structure over tables. What it answers must follow from the records, not from the way to them."""
+
+    def follow(self, table: TableKey[Any, Any], key: Any, old: Any | None, new: Any | None) -> None:
+        """A record was written: `old` is None where there was none, `new` where it was deleted."""
+
+
+D = TypeVar("D", bound=View)
+
+
+class ViewKey(Generic[D]):
+    """Declares a view over `tables`; `make` gives an empty one. It is built at its first use."""
+
+    def __init__(self, name: str, tables: tuple[TableKey[Any, Any], ...], make: Callable[[], D]) -> None:
+        self.name = name
+        self.tables = tables
+        self.make = make
+
+
 class Change(NamedTuple):
     """One record that differs from the last commit; `value` is None where it was deleted."""
 
@@ -81,18 +101,19 @@ class Change(NamedTuple):
 
 
 class _Table:
-    """Records of one table, their keys in order (built on first use), and its indexes as sorted lists."""
+    """Records of one table, their keys in order (built on first use), its indexes as sorted lists, and its views."""
 
-    __slots__ = ("declared", "indexes", "order", "records")
+    __slots__ = ("declared", "indexes", "order", "records", "views")
 
     def __init__(self, declared: TableKey[Any, Any]) -> None:
         self.declared = declared
         self.records: dict[Any, Any] = {}
         self.order: list[Any] | None = None
         self.indexes: dict[str, list[IndexEntry]] = {index.name: [] for index in declared.indexes}
+        self.views: list[View] = []
 
     def put(self, key: Any, new: Any | None) -> Any | None:
-        """Write (or with None delete) a record, its place in the order and its index entries. Returns the old one."""
+        """Write (or with None delete) a record, and all that is derived from it. Returns the old one."""
         old = self.records.get(key)
         if new is None:
             self.records.pop(key, None)
@@ -112,6 +133,8 @@ class _Table:
                     del entries[bisect_left(entries, entry)]
                 for entry in after:
                     insort(entries, entry)
+        for view in self.views:
+            view.follow(self.declared, key, old, new)
         return old
 
     def keys_in_order(self) -> list[Any]:
@@ -128,6 +151,7 @@ class State:
         self._tables = {declared.name: _Table(declared) for declared in tables}
         assert len(self._tables) == len(tables), "two tables share a name"
         self._journal: list[tuple[_Table, Any, Any]] = []
+        self._views: dict[str, View] = {}
 
     def get(self, table: TableKey[K, V], key: K) -> V | None:
         record: V | None = self._tables[table.name].records.get(key)
@@ -160,6 +184,23 @@ class State:
     def index(self, table: TableKey[K, V], index: IndexKey[K, V]) -> list[IndexEntry]:
         """The index's entries in order. Read it (bisect, slice); only writes to the table may change it."""
         return self._tables[table.name].indexes[index.name]
+
+    def view(self, key: ViewKey[D]) -> D:
+        """The view, up to date with every write."""
+        view = self._views.get(key.name)
+        if view is None:
+            view = self._views[key.name] = self.build_view(key)
+            for declared in key.tables:
+                self._tables[declared.name].views.append(view)
+        return view  # type: ignore[return-value]
+
+    def build_view(self, key: ViewKey[D]) -> D:
+        """A view made anew from the records; equal in all its answers to `view()`, or something is broken."""
+        view = key.make()
+        for declared in key.tables:
+            for record_key, record in self.items(declared):
+                view.follow(declared, record_key, None, record)
+        return view
 
     def mark(self) -> int:
         """A point to roll back to, within this block."""
