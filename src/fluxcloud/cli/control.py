@@ -73,7 +73,7 @@ async def ask_control(path: Path, verb: str, **arguments: Any) -> dict[str, Any]
 
 @contextmanager
 def _reachable(path: Path) -> Iterator[str]:
-    """The path as a socket address. Those have at most 107 bytes; a longer one goes through its directory's descriptor."""
+    """The path as a socket address: at most 107 bytes; a longer one goes through its directory's descriptor."""
     if len(os.fsencode(path)) < 108:
         yield str(path)
         return

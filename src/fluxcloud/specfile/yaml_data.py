@@ -25,18 +25,11 @@ class BadYaml(Rejected):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that counts what it builds, aliases included, and keeps YAML 1.2's idea of booleans."""
+    """SafeLoader with a bound on depth and YAML 1.2's idea of booleans and numbers."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.built = 0
         self.depth = 0
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        self.built += 1
-        if self.built > NODES_MAX:
-            raise BadYaml(f"more than {NODES_MAX} values, aliases counted each time they are used")
-        return super().construct_object(node, deep)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self.depth += 1
@@ -83,9 +76,11 @@ def load_yaml(raw: bytes) -> Any:
     try:
         loader = _Loader(raw.decode("utf-8"))
         try:
-            return loader.get_single_data()
+            data = loader.get_single_data()
         finally:
             loader.dispose()
+        _refuse_bomb(data)
+        return data
     except UnicodeDecodeError as error:
         raise BadYaml(f"not UTF-8 at byte {error.start}") from error
     except yaml.MarkedYAMLError as error:
@@ -94,3 +89,17 @@ def load_yaml(raw: bytes) -> Any:
         raise BadYaml(f"{where}{error.problem or error}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise BadYaml(str(error).split("\n")[0]) from error
+
+
+def _refuse_bomb(data: Any) -> None:
+    """Count every value as often as aliases repeat it: whoever prints or walks the data meets them all."""
+    left, waiting = NODES_MAX, [data]
+    while waiting:
+        left -= 1
+        if left < 0:
+            raise BadYaml(f"more than {NODES_MAX} values, aliases counted each time they are used")
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
