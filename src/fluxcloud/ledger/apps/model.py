@@ -62,12 +62,12 @@ class Slot(Record):
 
     state: Literal["placed", "queued", "held"]
     generation: int = 0
-    failures: tuple[tuple[bytes, int], ...] = ()  # (node, tick) of host-blamed failures in the window
+    failures: tuple[tuple[bytes, int], ...] = ()  # (node, tick) of host-blamed failures in the window; app's: no node
     reason: str = ""  # why it waits or is held, ASCII
 
 
 class Eviction(Record):
-    """A node this group must not go to again before `until_tick`; `slot` lost its copy at `tick`."""
+    """A node this group must not go to again before `until_tick`; `slot` (spare i: -1 - i) lost its copy at `tick`."""
 
     node: bytes
     slot: int
@@ -76,19 +76,25 @@ class Eviction(Record):
 
 
 class AppGroup(Record, tag=1):
-    """`spares` holds one slot per standby. `orphans` and `leaving` copies are in PLACEMENTS and ASSIGN only."""
+    """`replicas` is what is wanted; `slots` and `spares` (one per standby) follow it when the scheduler settles the group.
+
+    `superseded`: generations of its orphans and leaving copies, ascending, so that all copies are found from here.
+    """
 
     replicas: int
-    slots: tuple[Slot, ...]
-    spares: tuple[Slot, ...]
+    slots: tuple[Slot, ...] = ()
+    spares: tuple[Slot, ...] = ()
     evictions: tuple[Eviction, ...] = ()
+    superseded: tuple[int, ...] = ()
 
 
 class Placement(Record, tag=1):
     """One copy on one node. `slot` or `spare` is -1 where it has none; `backs` is the slot a standby stands in for.
 
     `successor`: generation that takes over from an orphan or leaving copy (0: none yet). Reserved resources are the
-    group's; `reserved` keeps them so that release gives back exactly what was taken.
+    group's; `reserved` keeps them so that release gives back exactly what was taken. `adopts`: generation whose running
+    containers on this node become this copy's. `deadline_tick`: by then it runs (or is ready); of a standby that has
+    stood in and runs on: then it stops; of a copy with `stop_tick`: then it is gone, reported or not.
     """
 
     group: str
@@ -106,12 +112,15 @@ class Placement(Record, tag=1):
     successor: int = 0
     since_tick: int = 0
     ports: tuple[int, ...] = ()
+    adopts: int = 0
 
 
 class AssignEntry(Record):
     """One thing a node has to run (or hold ready). `backs` >= 0 on a standby: run it now for that slot.
 
-    `stop_tick` > 0: stop and remove it once the tick clock has passed it.
+    A standby with `backs` -1 and phase `running` runs on for a while and stops when its phase is `ready` again.
+    `stop_tick` > 0: stop and remove it once the tick clock has passed it. `adopts` > 0: what runs here under that
+    generation is this copy; take it over without a restart.
     """
 
     app: bytes
@@ -124,6 +133,7 @@ class AssignEntry(Record):
     phase: Phase
     backs: int
     stop_tick: int
+    adopts: int = 0
 
 
 class Assign(Record, tag=1):
@@ -169,24 +179,33 @@ class NameRecord(Record, tag=1):
     free_tick: int = 0
 
 
-def _placements_by_node(key: tuple[AppId, int], placement: Placement) -> tuple[tuple[bytes, bytes, int], ...]:
-    return ((placement.node, *key),)
+class Touched(Record, tag=1):
+    """A group that the scheduler has to settle in this block. None is left when a block ends, so none is ever stored."""
 
 
-def _placements_by_timer(key: tuple[AppId, int], placement: Placement) -> tuple[tuple[int, bytes, int], ...]:
-    tick = placement.stop_tick or placement.deadline_tick
-    return ((tick, *key),) if tick else ()
+def _placements_by_deadline(key: tuple[AppId, int], placement: Placement) -> tuple[tuple[int, bytes, int], ...]:
+    return ((placement.deadline_tick, *key),) if placement.deadline_tick else ()
+
+
+def _deleted_apps(app_id: AppId, app: App) -> tuple[tuple[int, bytes], ...]:
+    return ((app.status_tick, app_id),) if app.status == "deleted" else ()
+
+
+def _names_to_free(name: str, record: NameRecord) -> tuple[tuple[int, str], ...]:
+    return ((record.free_tick, name),) if record.free_tick else ()
 
 
 APPS_BY_OWNER: IndexKey[AppId, App] = IndexKey("owner", lambda app_id, app: ((app.owner, app_id),))
-APPS: TableKey[AppId, App] = TableKey("apps", (20,), App, APPS_BY_OWNER)
-NAMES: TableKey[str, NameRecord] = TableKey("names", ("text",), NameRecord)
+APPS_DELETED: IndexKey[AppId, App] = IndexKey("deleted", _deleted_apps)
+APPS: TableKey[AppId, App] = TableKey("apps", (20,), App, APPS_BY_OWNER, APPS_DELETED)
+NAMES_TO_FREE: IndexKey[str, NameRecord] = IndexKey("free", _names_to_free)
+NAMES: TableKey[str, NameRecord] = TableKey("names", ("text",), NameRecord, NAMES_TO_FREE)
 REVISIONS: TableKey[tuple[AppId, int], Revision] = TableKey("revisions", (20, "u64"), Revision)
 GROUPS: TableKey[tuple[AppId, str], AppGroup] = TableKey("groups", (20, "text"), AppGroup)
-PLACEMENTS_BY_NODE: IndexKey[tuple[AppId, int], Placement] = IndexKey("node", _placements_by_node)
-PLACEMENTS_BY_TIMER: IndexKey[tuple[AppId, int], Placement] = IndexKey("timer", _placements_by_timer)
+TOUCHED: TableKey[tuple[AppId, str], Touched] = TableKey("touched", (20, "text"), Touched)
+PLACEMENTS_BY_DEADLINE: IndexKey[tuple[AppId, int], Placement] = IndexKey("deadline", _placements_by_deadline)
 PLACEMENTS: TableKey[tuple[AppId, int], Placement] = TableKey(
-    "placements", (20, "u64"), Placement, PLACEMENTS_BY_NODE, PLACEMENTS_BY_TIMER
+    "placements", (20, "u64"), Placement, PLACEMENTS_BY_DEADLINE
 )
 ASSIGN: TableKey[NodeId, Assign] = TableKey("assign", (20,), Assign)
 ROUTES: TableKey[AppId, Routes] = TableKey("routes", (20,), Routes)
