@@ -1,0 +1,72 @@
+"""What every verb shares: global options, one way to run and to fail, and a session with the network."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec
+
+import click
+
+from ..errors import FluxCloudError
+from .output import INTERRUPTED, UNEXPECTED, CliError, Output, as_cli_error
+
+P = ParamSpec("P")
+
+
+def verb(function: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Give a coroutine function `--json` and `-q`, run it, and end with its exit code.
+
+    It gets `output` as a keyword. Ctrl-C detaches with 130 and cancels nothing on the network.
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+    @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+    @functools.wraps(function)
+    def run(*args: Any, as_json: bool, quiet: bool, **kwargs: Any) -> None:
+        output = Output(as_json=as_json, quiet=quiet)
+        try:
+            asyncio.run(function(*args, output=output, **kwargs))
+        except FluxCloudError as error:
+            failure = as_cli_error(error)
+            output.fail(failure)
+            sys.exit(failure.exit_code)
+        except KeyboardInterrupt:
+            output.progress("detached; what was begun goes on")
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(UNEXPECTED)
+
+    return run
+
+
+def with_context(function: Callable[P, Any]) -> Callable[P, Any]:
+    """Add `-c/--context` to a verb that talks to a network."""
+    return click.option("-c", "--context", "context_name", help="Network to use (default: the local one).")(function)
+
+
+class Screen:
+    """Draws of a `--watch`: each replaces the one before where stdout is a terminal."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+
+    def draw(self, text: str) -> None:
+        if sys.stdout.isatty() and self._lines:
+            click.echo(f"\x1b[{self._lines}A\x1b[J", nl=False)
+        self._lines = text.count("\n") + 1
+        click.echo(text)
+
+
+def require_yes(question: str, name: str, *, yes: bool) -> None:
+    """A destructive verb wants the thing's name typed, or `--yes`."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CliError(f"{question} needs --yes where nobody can be asked", exit_code=2)
+    if click.prompt(f"{question} Type its name to go on", default="", show_default=False) != name:
+        raise CliError("not confirmed; nothing was changed", exit_code=2)

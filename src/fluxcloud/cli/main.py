@@ -1,0 +1,75 @@
+"""`fluxcloud`: the command line. Verbs are loaded when they are called, so that each start stays quick."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from .. import __version__
+
+_VERBS: dict[str, tuple[str, str]] = {
+    "up": ("up", "Start a network on this machine, or bring it back."),
+    "down": ("local", "Stop the network that `up` started."),
+    "status": ("local", "What runs here, and as whom commands act."),
+    "doctor": ("doctor", "Look for what is wrong on this machine, and say what to do."),
+    "demo": ("demo.command", "Show under load what the network is for."),
+    "deploy": ("deploy", "Run an app: a folder with fluxcloud.yaml, or an image archive."),
+    "ps": ("ps", "An app's copies (or everybody's), where they run and how they are."),
+    "logs": ("copies", "What copies wrote."),
+    "exec": ("copies", "Run a command inside a copy."),
+    "scale": ("app", "Change how many copies run."),
+    "app": ("app", "List, show, explain, delete apps."),
+    "node": ("node", "List nodes; drain them; break local ones on purpose."),
+    "network": ("network", "The network as a whole."),
+    "version": ("version", "Versions of this program."),
+}
+"""Verb -> (module, short help). The module has a click command of the verb's name with dashes as underscores."""
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are needed; its help needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        module = importlib.import_module(f"fluxcloud.cli.{_VERBS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _VERBS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = _find_near(args[0])
+            if near:
+                error.message += f" Did you mean {near!r}?"
+            raise
+
+
+def _find_near(word: str) -> str:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word, _VERBS, 1)), "")
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", message="fluxcloud %(version)s")
+def main() -> None:
+    """Apps on servers of independent operators, placed by a ledger, healed in seconds.
+
+    Begin with `fluxcloud up`.
+    """
+
+
+if __name__ == "__main__":
+    main()
