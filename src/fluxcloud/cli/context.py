@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from ..config import render_toml
 from ..errors import ConfigError
 from .output import UNREACHABLE, USAGE, CliError
 
@@ -39,7 +40,7 @@ class Context:
     data: str = ""
 
     def render(self) -> str:
-        return "".join(f"{f.name} = {_quote(getattr(self, f.name))}\n" for f in fields(self))
+        return render_toml(asdict(self))
 
 
 def load_context(name: str | None) -> Context:
@@ -66,7 +67,3 @@ def load_context(name: str | None) -> Context:
 def _contexts_dir() -> Path:
     config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return Path(config) / "fluxcloud" / "contexts"
-
-
-def _quote(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
