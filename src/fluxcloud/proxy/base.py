@@ -15,7 +15,7 @@ from .routes import Table
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
-    """`edge`: plain HTTP (or TLS later) from visitors, pinned TLS to peers. `ingress`: pinned TLS from peers, plain inside.
+    """`edge`: plain HTTP from visitors, pinned TLS to peers. `ingress`: pinned TLS from peers, plain inside.
 
     `source_host`: local address for outgoing connections, so that cutting this address cuts all.
     """
@@ -38,6 +38,10 @@ class ProxyConfig:
     check_fall: int = 2
     check_rise: int = 1
     connections_max: int = 4096
+    queue_timeout_s: float = 5.0  # how long a request waits for a server that can take it
+    queue_max: int = 1024  # requests that may wait so, of all routes together
+    forwarded_proto: Literal["http", "https"] = "http"  # what visitors speak, for X-Forwarded-Proto
+    sticky_key: bytes = b""  # keys the sticky cookie; gateways that share it honour each other's. Empty: own hot key
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Proxy(Protocol):
     async def start(self, table: Table) -> None: ...
 
     async def apply(self, table: Table) -> None:
-        """Bring the proxy to this table; returns when new requests follow it. Requests in flight finish as they began."""
+        """Bring the proxy to this table; return when new requests follow it. Those in flight finish as they began."""
 
     async def stop(self, *, drain_s: float = 0.0) -> None: ...
 

@@ -1,8 +1,8 @@
 """Routing tables: what a proxy serves, as plain values, and the difference between two of them.
 
-One model for both roles. The *edge* (a gateway) finds a route by Host and reaches servers through *peers*, nodes that it
-checks and pins; the *ingress* (a node) finds a route by the route header that only a gateway may set and reaches servers
-at local endpoints. Engines (`embedded`, `haproxy`) take a whole `Table` and bring themselves to it.
+One model for both roles. The *edge* (a gateway) finds a route by Host and reaches servers through *peers*, nodes that
+it checks and pins; the *ingress* (a node) finds a route by the route header that only a gateway may set and reaches
+servers at local endpoints. Engines (`embedded`, `haproxy`) take a whole `Table` and bring themselves to it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROUTE_HEADER = "FluxCloud-Route"
 """Set by the edge to the route's key, stripped from what visitors send, read by the ingress."""
 
 ERROR_HEADER = "FluxCloud-Error"
-"""Set by a proxy on its own error answers (`no_route`, `no_server`, `upstream_failed`, ...), stripped from apps' answers."""
+"""Set by a proxy on its own error answers (`no_route`, `no_server`, `upstream_failed`), stripped from apps' answers."""
 
 SERVED_BY_HEADER = "FluxCloud-Served-By"
 """Set by the edge on every proxied answer: the id of the peer (node) that gave it."""
@@ -84,9 +84,7 @@ def compute_diff(before: Table, after: Table) -> TableDiff:
     return TableDiff(
         added=tuple(new[key] for key in sorted(new.keys() - old.keys())),
         removed=tuple(old[key] for key in sorted(old.keys() - new.keys())),
-        changed=tuple(
-            (old[key], new[key]) for key in sorted(new.keys() & old.keys()) if old[key] != new[key]
-        ),
+        changed=tuple((old[key], new[key]) for key in sorted(new.keys() & old.keys()) if old[key] != new[key]),
         peers_added=tuple(sorted(new_peers - old_peers)),
         peers_removed=tuple(sorted(old_peers - new_peers)),
     )
