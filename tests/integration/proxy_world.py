@@ -324,6 +324,7 @@ class Wire:
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
         self._hung = asyncio.Event()
+        self._dead = False
         self._transports: set[asyncio.BaseTransport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -340,6 +341,7 @@ class Wire:
     async def kill(self) -> None:
         """As if the machine's process died: refused, reset."""
         assert self._server is not None
+        self._dead = True
         self._server.close()
         for transport in tuple(self._transports):
             transport.abort()  # type: ignore[attr-defined]
@@ -350,6 +352,7 @@ class Wire:
 
     async def revive(self) -> None:
         self._hung = asyncio.Event()
+        self._dead = False
         await self.start()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -357,10 +360,12 @@ class Wire:
         assert task is not None
         self._tasks.add(task)
         self._transports.add(writer.transport)
-        far = None
+        far: asyncio.StreamWriter | None = None
         try:
             far_reader, far = await asyncio.open_connection(HOST, self._target_port)
             self._transports.add(far.transport)
+            if self._dead:  # accepted before the kill, begun after it
+                raise ConnectionResetError
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pass(reader, far))
                 group.create_task(self._pass(far_reader, writer))
