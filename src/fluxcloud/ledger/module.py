@@ -5,6 +5,7 @@ Nothing here knows a module by name; `transition.py` joins them in one visible t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -18,6 +19,22 @@ Lane = Literal["user", "watch", "report", "proposer"]
 """user: fee and nonce; watch: observations and votes; report: nodes' reports; proposer: first in a block."""
 
 
+def render_fields(record: Record) -> str:
+    """`NodeDrain node=0a1b… until_tick=5`: exact; long bytes as their SHA-256, text escaped, nothing can add a line."""
+    parts = [f"{name}={_render_value(getattr(record, name))}" for name in record.__struct_fields__]
+    return " ".join((type(record).__name__, *parts))
+
+
+def _render_value(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex() if len(value) <= 33 else f"sha256:{hashlib.sha256(value).hexdigest()}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_render_value(item) for item in value) + "]"
+    if isinstance(value, Record):
+        return f"({render_fields(value)})"
+    return ascii(value)
+
+
 class Message(Record):
     """What a transaction asks for. A subclass declares `tag = module * 256 + n`, once for ever, and its lane.
 
@@ -26,6 +43,10 @@ class Message(Record):
 
     LANE: ClassVar[Lane] = "user"
     COST: ClassVar[int] = 1
+
+    def render_action(self) -> str:
+        """One line of ASCII for the text that a wallet shows before it signs: by default every field by name."""
+        return render_fields(self)
 
 
 class Event(Record):
@@ -57,6 +78,7 @@ class Context:
 
 
 Process = Callable[[State, Any, Context], None]
+Assigned = Callable[[State, Any, NodeId], bool]
 BlockStep = Callable[[State, Context], None]
 Invariant = Callable[[State, Params], None]
 
@@ -65,7 +87,9 @@ Invariant = Callable[[State, Params], None]
 class Module:
     """One part of the ledger: its tables, its messages with their transitions, its steps in a block.
 
-    Steps run in the order in which `transition.py` lists them. An invariant raises AssertionError; tests run it per block.
+    Steps run in the order in which `transition.py` lists modules. An invariant raises AssertionError; tests run it.
+    `assigned` says of a role lane's message whether the state asks this node for it at all: the mempool refuses what
+    nobody has asked for before it looks at a signature. It must be cheap and must not raise.
     """
 
     name: str
@@ -77,3 +101,4 @@ class Module:
     begin_block: tuple[BlockStep, ...] = ()
     end_block: tuple[BlockStep, ...] = ()
     invariants: tuple[Invariant, ...] = ()
+    assigned: Mapping[type[Message], Assigned] = field(default_factory=dict)

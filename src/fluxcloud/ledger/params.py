@@ -24,11 +24,19 @@ class Params(Record, tag=1):
     tx_valid_ms_max: int = 24 * 3_600_000
     fee_per_byte: int = 10
     fee_per_cost: int = 1_000
+    # lanes: shares of a block's bytes (what a lane leaves goes to the others), and a node's token bucket in each lane
+    watch_share_ppm: int = 500_000
+    report_share_ppm: int = 250_000
+    user_share_ppm: int = 250_000
+    lane_tokens_max: int = 20  # messages a node may send at once
+    lane_millitokens_per_s: int = 4_000  # one in flight a block of 500 ms, and as many again for what is re-sent
     # nodes
     collateral: tuple[int, int, int] = (1_000 * FLUX, 12_500 * FLUX, 40_000 * FLUX)
     unbonding_ms: int = 3 * 86_400_000
     drain_ms_max: int = 4 * 3_600_000
     prefix_bits: int = 24  # two nodes in one prefix count as one place
+    private_hosts: bool = False  # whether a node or gateway may have an address that the internet doesn't route
+    gateway_bond: int = 1_000 * FLUX  # all gateways are one record that every node reads: a place in it isn't free
     # panels and juries
     epoch_ms: int = 720_000
     panel_size: int = 5
@@ -77,6 +85,8 @@ MAINNET = Params(preset="mainnet", system_reserve_ppm=50_000)
 MINIMAL = Params(
     preset="minimal",
     prefix_bits=32,
+    private_hosts=True,
+    gateway_bond=10 * FLUX,
     epoch_ms=60_000,
     panel_min=1,
     jury_min=1,

@@ -233,6 +233,12 @@ class State:
         target = self._tables[table_name]
         target.put(target.declared.decode_key(raw_key), target.declared.codec.decode_trusted(raw_value))
 
+    def dump(self) -> Iterator[Change]:
+        """Every record, ordered by table and key: what a snapshot holds, and what a fresh state is loaded from."""
+        for _, table in sorted(self._tables.items()):
+            for key, record in self.items(table.declared):
+                yield Change(table.declared.name, table.declared.encode_key(key), encode(record))
+
     def rebuild_indexes(self) -> dict[tuple[str, str], list[IndexEntry]]:
         """Every index computed anew from the records; equal to `index()` of each, or something is broken."""
         rebuilt = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..module import Event, Message
+from ...ids import ADDRESS_BYTES, Address, render_address
+from ...units import render_flux
+from ..module import Event, Message, render_fields
 
 
 class Transfer(Message, tag=0x0101):
@@ -10,6 +12,11 @@ class Transfer(Message, tag=0x0101):
 
     to: bytes
     amount: int
+
+    def render_action(self) -> str:
+        if len(self.to) != ADDRESS_BYTES:
+            return render_fields(self)  # it will be rejected; a text must still be possible
+        return f"send {render_flux(self.amount)} FLUX to {render_address(Address(self.to))}"
 
 
 class Transferred(Event, tag=0x0181):

@@ -9,7 +9,7 @@ from ..nodes.model import Location
 
 
 class GatewayRegister(Message, tag=0x0701):
-    """Make a gateway of the sender. `hot_proof` as for a node, over the gateway id; `cert` for the gateway id's text."""
+    """Make a gateway of the sender. `hot_proof` as for a node, over the gateway's id; `cert` is for that id's text."""
 
     COST: ClassVar[int] = 20
 

@@ -19,6 +19,7 @@ class Gateway(Record):
     http_port: int
     zones: tuple[str, ...]
     location: Location
+    bond: int = 0  # locked with the owner's account until it retires
 
 
 class Gateways(Record, tag=1):

@@ -44,8 +44,8 @@ class Endpoint(Record):
 
 
 class Node(Record, tag=1):
-    """`used` is what placements have reserved. `since_tick`: when `state` began. `before`: the state to return to after a
-    refuted suspicion. `downs`: ticks of the last verdicts (24 h). `until_tick`: end of draining, probation or unbonding.
+    """`used` is what placements have reserved. `since_tick`: when `state` began. `before`: what to return to after a
+    refuted suspicion. `downs`: ticks of the last verdicts (24 h). `until_tick`: end of draining or probation.
     """
 
     id: bytes
@@ -72,10 +72,11 @@ class Node(Record, tag=1):
     cordoned: bool = False
     ports_used: bytes = b""  # bitmap of public raw ports taken, bit i of byte i//8
     reason: str = ""  # why it is in this state, for people: ASCII, at most 120
+    unbond_ms: int = 0  # header time at which a retired node's collateral is free
 
 
 class LaneState(Record, tag=1):
-    """What a sender has used of a role lane: highest sequence number, and a token bucket (milli-tokens at `tick_ms`)."""
+    """What a node has used of a role lane: highest sequence number, and its token bucket (milli-tokens at `tick_ms`)."""
 
     last_seq: int
     millitokens: int
@@ -112,8 +113,36 @@ def _by_room(node_id: NodeId, node: Node) -> tuple[tuple[int, bytes], ...]:
     return ((room, node_id),)
 
 
+def _by_enc(node_id: NodeId, node: Node) -> tuple[tuple[bytes, bytes], ...]:
+    return ((node.enc, node_id),)
+
+
+def _by_state(node_id: NodeId, node: Node) -> tuple[tuple[str, int, bytes], ...]:
+    until = node.unbond_ms if node.state == "retired" else node.until_tick
+    return ((node.state, until, node_id),)
+
+
+def _emptied(node_id: NodeId, node: Node) -> tuple[tuple[bytes], ...]:
+    return ((node_id,),) if node.state == "draining" and node.used == Capacity() else ()
+
+
 NODES_BY_HOT: IndexKey[NodeId, Node] = IndexKey("hot", _by_hot)
 NODES_BY_ENDPOINT: IndexKey[NodeId, Node] = IndexKey("endpoint", _by_endpoint)
 NODES_BY_ROOM: IndexKey[NodeId, Node] = IndexKey("room", _by_room)
-NODES: TableKey[NodeId, Node] = TableKey("nodes", (20,), Node, NODES_BY_HOT, NODES_BY_ENDPOINT, NODES_BY_ROOM)
+NODES_BY_ENC: IndexKey[NodeId, Node] = IndexKey("enc", _by_enc)
+NODES_BY_STATE: IndexKey[NodeId, Node] = IndexKey("state", _by_state)
+"""(state, when it ends, id): all nodes of a state, those whose time comes first before the others."""
+NODES_EMPTIED: IndexKey[NodeId, Node] = IndexKey("emptied", _emptied)
+"""Draining nodes that hold no copy any more."""
+NODES: TableKey[NodeId, Node] = TableKey(
+    "nodes",
+    (20,),
+    Node,
+    NODES_BY_HOT,
+    NODES_BY_ENC,
+    NODES_BY_ENDPOINT,
+    NODES_BY_ROOM,
+    NODES_BY_STATE,
+    NODES_EMPTIED,
+)
 LANES: TableKey[tuple[bytes, str], LaneState] = TableKey("lanes", (20, "text"), LaneState)
