@@ -1,6 +1,7 @@
 """Genesis: the first state, built from what people agreed on before the first block.
 
-Nodes start active with their collateral locked and their panels drawn. Its hash is the first beacon. Source: LEDGER.md 3 and 5, RECORDS.md 4 and 5.
+Nodes start active with their collateral locked and their panels drawn. Its hash is the first beacon.
+Source: LEDGER.md 3 and 5, RECORDS.md 4 and 5.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from ..errors import Rejected
 from ..ids import Address, NodeId, TxId
 from .accounts.module import MODULE as ACCOUNTS_MODULE
 from .accounts.transitions import charge, distribute_fees
+from .apps.module import MODULE as APPS_MODULE
 from .block import CLOCK, Block, BlockResult, LedgerClock, Receipt, get_clock, get_params
 from .envelope import (
     NO_OVERLAY,
@@ -29,6 +30,9 @@ from .envelope import (
 )
 from .envelope_errors import WrongProposal
 from .gateways.module import MODULE as GATEWAYS_MODULE
+from .liveness.module import MODULE as LIVENESS_MODULE
+from .liveness.panels import draw_all_panels
+from .liveness.steps import end_liveness
 from .module import Context, Event, Lane
 from .nodes.model import LANES
 from .nodes.module import MODULE as NODES_MODULE
@@ -41,7 +45,7 @@ from .validators.module import MODULE as VALIDATORS_MODULE
 from .validators.queries import get_payout_address
 from .validators.transitions import process_missed_reveal
 
-MODULES = (ACCOUNTS_MODULE, NODES_MODULE, GATEWAYS_MODULE, VALIDATORS_MODULE)
+MODULES = (ACCOUNTS_MODULE, NODES_MODULE, LIVENESS_MODULE, APPS_MODULE, GATEWAYS_MODULE, VALIDATORS_MODULE)
 """Each calls only those before it."""
 
 REGISTRY = Registry(MODULES)
@@ -107,11 +111,12 @@ def check_tx(
 
 
 def finish_genesis(state: State, ctx: Context) -> None:
-    """What the modules derive from the first nodes."""
+    """What modules derive from the nodes that are there from the beginning."""
+    draw_all_panels(state, ctx)
 
 
 def check_invariants(state: State, params: Params) -> None:
-    """Every module's invariants; AssertionError where one is broken. Proportional to the state: for tests and readers."""
+    """Every module's invariants; AssertionError where one is broken. Costs as much as the state is large."""
     for module in MODULES:
         for invariant in module.invariants:
             invariant(state, params)
@@ -136,6 +141,7 @@ def _begin_block(state: State, ctx: Context) -> tuple[Event, ...]:
 
 
 def _end_block(state: State, ctx: Context) -> None:
+    end_liveness(state, ctx)
     for module in MODULES:
         for step in module.end_block:
             step(state, ctx)

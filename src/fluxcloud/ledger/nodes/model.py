@@ -76,7 +76,7 @@ class Node(Record, tag=1):
 
 
 class LaneState(Record, tag=1):
-    """What a node has used of a role lane: highest sequence number, and its token bucket (milli-tokens at `tick_ms`)."""
+    """What a node has used of a role lane: highest sequence number, token bucket (milli-tokens at `tick_ms`)."""
 
     last_seq: int
     millitokens: int
