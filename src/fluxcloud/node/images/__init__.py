@@ -1,0 +1,1 @@
+"""Images on a node: unpacked once, shared by all copies that run them."""

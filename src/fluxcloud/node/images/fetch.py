@@ -1,0 +1,136 @@
+"""Fetching: brings the blobs of an image into the content store, from the app's other nodes or a deployer's push.
+
+A node that lacks a blob asks its siblings and, as long as none has it, waits for a push, up to a deadline that follows
+from the bytes. Size and hash are checked while a blob streams in, so a sibling that lies costs one try.
+Source: APPS.md 4 (images).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+from ...errors import FluxCloudError, Permanent, Rejected, Temporary
+from ...ids import AppId, NodeId, render_node
+from ...images.errors import MissingBlob
+from ...images.manifest import MANIFEST_BYTES_MAX, Descriptor, load_image, parse_manifest
+from ...images.store import ContentStore
+from ..model import ImageNeed
+
+_log = logging.getLogger(__name__)
+
+DEADLINE_S = 90.0
+BYTES_PER_S = 2_000_000
+"""What an assignment's deadline allows for: 120 s and its bytes at 2 MB/s; fetching ends before that."""
+
+PAUSE_S_MAX = 5.0
+
+
+class Sibling(Protocol):
+    """Another node of the app."""
+
+    @property
+    def id(self) -> NodeId: ...
+
+    def pull(self, digest: str) -> AsyncIterator[bytes]:
+        """The blob's bytes. Raises MissingBlob where it has none, Temporary where it can't be asked."""
+
+
+ListSiblings = Callable[[AppId], Awaitable[Sequence[Sibling]]]
+
+
+class Fetcher:
+    """One per node. `now` in seconds, monotonic."""
+
+    def __init__(self, store: ContentStore, list_siblings: ListSiblings, now: Callable[[], float]) -> None:
+        self._store = store
+        self._list_siblings = list_siblings
+        self._now = now
+        self._arrival = asyncio.Event()
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._complete: set[str] = set()
+
+    def note_arrival(self) -> None:
+        """A push has ended: whoever waits looks again."""
+        self._arrival.set()
+        self._arrival = asyncio.Event()
+
+    def is_complete(self, digest: str) -> bool:
+        """Whether every blob of the image is in the store. A bad image never is: fetching says what is wrong."""
+        if digest not in self._complete:
+            try:
+                blobs = load_image(self._store, digest).list_blobs()
+            except Rejected:
+                return False
+            if not all(self._store.has(blob.digest) for blob in blobs):
+                return False
+            self._complete.add(digest)
+        return True
+
+    def forget_complete(self) -> None:
+        """Blobs were deleted: look at the store itself again."""
+        self._complete.clear()
+
+    async def fetch(self, app: AppId, images: Sequence[ImageNeed]) -> None:
+        """Bring all blobs of these images. Raises Rejected for a bad image, Permanent where nobody has it in time."""
+        deadline_s = self._now() + DEADLINE_S + sum(image.size for image in images) / BYTES_PER_S
+        for image in images:
+            await self._ensure(app, image.digest, None, deadline_s)
+            for blob in self._list_blobs(image.digest):
+                await self._ensure(app, blob.digest, blob.size, deadline_s)
+            load_image(self._store, image.digest)
+
+    def _list_blobs(self, digest: str) -> list[Descriptor]:
+        manifest = parse_manifest(self._store.read(digest, size_max=MANIFEST_BYTES_MAX), digest)
+        return [manifest.config, *manifest.layers]
+
+    async def _ensure(self, app: AppId, digest: str, size: int | None, deadline_s: float) -> None:
+        async with self._locks.setdefault(digest, asyncio.Lock()):
+            pause_s = 0.25
+            while not self._store.has(digest):
+                arrival = self._arrival
+                if await self._pull_from_any(app, digest, size):
+                    break
+                left_s = deadline_s - self._now()
+                if left_s <= 0:
+                    raise Permanent(f"image_unavailable: no node of the app has {digest}; deploy again to push it")
+                await _wait(arrival, min(pause_s, left_s))
+                pause_s = min(pause_s * 2, PAUSE_S_MAX)
+        self._locks.pop(digest, None)
+
+    async def _pull_from_any(self, app: AppId, digest: str, size: int | None) -> bool:
+        try:
+            siblings = await self._list_siblings(app)
+        except FluxCloudError as error:
+            _log.info("siblings unknown: %s", error)
+            return False
+        for sibling in siblings:
+            try:
+                await self._pull(sibling, digest, size)
+            except MissingBlob:
+                continue
+            except (Rejected, Temporary) as error:
+                _log.warning("blob %s not got: %s", digest, error, extra={"peer": render_node(sibling.id)})
+                continue
+            return True
+        return False
+
+    async def _pull(self, sibling: Sibling, digest: str, size: int | None) -> None:
+        size_max = MANIFEST_BYTES_MAX if size is None else size
+        with self._store.begin(digest=digest, size=size, size_max=size_max) as writer:
+            async with aclosing(sibling.pull(digest)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    writer.write(chunk)
+            await asyncio.to_thread(writer.commit)
+        _log.info("blob %s got", digest, extra={"peer": render_node(sibling.id)})
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return
