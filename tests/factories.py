@@ -40,6 +40,7 @@ from fluxcloud.ledger.tx import ProposerTx, RoleTx, SignedTx, UserTx
 from fluxcloud.ledger.validators.messages import Reveal
 from fluxcloud.ledger.validators.model import Validator
 from fluxcloud.ledger.validators.queries import compute_validator_address, get_validator
+from fluxcloud.tls import build_identity_cert
 from fluxcloud.units import FLUX
 
 CHAIN_ID = "flux-test-1"
@@ -91,7 +92,7 @@ def make_links(name: str, count: int = LINKS) -> tuple[bytes, ...]:
 @cache
 def make_cert(hot: str, name: str) -> bytes:
     """The certificate of a hot key (by its name) for the text of an id."""
-    return b"cert of " + hot.encode() + b" for " + name.encode()
+    return build_identity_cert(make_key(hot), name)
 
 
 def make_node(k: int, operator: int, params: Params = MINIMAL, *, chain_id: str = CHAIN_ID, **claims: Any) -> Node:

@@ -137,6 +137,12 @@ class WrongProposal(Rejected):
     CODE = "tx/22"
 
 
+class BadProposal(Rejected):
+    """A proposed block that validators refuse."""
+
+    CODE = "tx/23"
+
+
 ENVELOPE_ERRORS: tuple[type[Rejected], ...] = (
     TxTooLarge,
     NotCanonical,
@@ -160,4 +166,5 @@ ENVELOPE_ERRORS: tuple[type[Rejected], ...] = (
     LaneExhausted,
     NotAssigned,
     WrongProposal,
+    BadProposal,
 )

@@ -9,20 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..codec import Record, compute_hash, encode
 from ..crypto import ED25519_KEY_BYTES, is_small_order_key
 from ..errors import Rejected
-from ..ids import (
-    ID_BYTES,
-    Address,
-    GatewayId,
-    NodeId,
-    compute_gateway_id,
-    compute_node_id,
-    render_gateway,
-    render_node,
-)
-from ..units import AMOUNT_MAX, U64_MAX
+from ..ids import ID_BYTES, Address, GatewayId, NodeId, render_gateway, render_node
+from ..units import AMOUNT_MAX
 from .accounts.model import ACCOUNTS
 from .accounts.queries import get_supply
 from .accounts.transitions import mint, validate_address
@@ -30,9 +20,18 @@ from .block import CLOCK, PARAMS, LedgerClock
 from .gateways.model import Gateway
 from .gateways.queries import get_gateways
 from .gateways.transitions import add_gateway, validate_gateway
+from .genesis_file import parse_genesis, render_genesis
+from .genesis_model import (
+    BadGenesis,
+    Genesis,
+    compute_genesis_gateway_id,
+    compute_genesis_hash,
+    compute_genesis_node_id,
+    make_genesis_node,
+)
 from .module import Context
 from .nodes.certificates import validate_certificate
-from .nodes.model import NODES, Capacity, Node
+from .nodes.model import NODES, Node
 from .nodes.transitions import add_node, validate_node
 from .params import Params
 from .state import State
@@ -41,41 +40,22 @@ from .validators.model import VALIDATORS, Validator
 from .validators.queries import compute_validator_address
 from .validators.transitions import TIP_BYTES
 
+__all__ = [
+    "BadGenesis",
+    "Genesis",
+    "build_state",
+    "compute_genesis_gateway_id",
+    "compute_genesis_hash",
+    "compute_genesis_node_id",
+    "make_genesis_node",
+    "parse_genesis",
+    "render_genesis",
+]
+
 T = TypeVar("T")
 
 CHAIN_ID_CHARS_MAX = 48
 POWER_MAX = 2**40  # CometBFT's sums of power stay far below its bound
-
-
-class BadGenesis(Rejected):
-    """The genesis contradicts itself or the rules; names the entry."""
-
-    CODE = "genesis/1"
-
-
-class Genesis(Record, tag=1):
-    """Canonical: its hash names the chain's beginning. Entries of nodes and gateways are their first records."""
-
-    chain_id: str
-    time_ms: int
-    params: Params
-    accounts: tuple[tuple[bytes, int], ...]  # (address, balance with what will be locked)
-    nodes: tuple[Node, ...]
-    gateways: tuple[Gateway, ...]
-    validators: tuple[Validator, ...]
-
-
-def compute_genesis_node_id(chain_id: str, owner: Address, index: int) -> NodeId:
-    """The id of a node that is there from the beginning: as if its owner's last transaction ever had made it."""
-    return compute_node_id(chain_id, owner, U64_MAX, index)
-
-
-def compute_genesis_gateway_id(chain_id: str, owner: Address, index: int) -> GatewayId:
-    return compute_gateway_id(chain_id, owner, U64_MAX, index)
-
-
-def compute_genesis_hash(genesis: Genesis) -> bytes:
-    return compute_hash("fluxcloud/genesis/1", encode(genesis))
 
 
 def build_state(genesis: Genesis) -> State:
@@ -125,31 +105,6 @@ def _add_node(state: State, node: Node, params: Params) -> None:
     if node != make_genesis_node(node, params):
         raise BadGenesis("a node begins active, unused, with the collateral of its tier")
     add_node(state, node)
-
-
-def make_genesis_node(node: Node, params: Params) -> Node:
-    """The node as it begins: what it claims of itself is kept, all else is set."""
-    return Node(
-        id=node.id,
-        owner=node.owner,
-        operator=node.operator,
-        hot=node.hot,
-        enc=node.enc,
-        cert=node.cert,
-        payout=node.payout,
-        tier=node.tier,
-        collateral=params.collateral[node.tier - 1],
-        endpoint=node.endpoint,
-        arch=node.arch,
-        capacity=node.capacity,
-        used=Capacity(),
-        location=node.location,
-        asn=node.asn,
-        isolation=node.isolation,
-        state="active",
-        since_tick=0,
-        reason="there from the beginning",
-    )
 
 
 def _add_gateway(state: State, gateway: Gateway, params: Params) -> None:

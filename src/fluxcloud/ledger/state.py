@@ -174,8 +174,8 @@ class State:
         """Records with start <= key < stop in key order. The table may be written while this runs."""
         target = self._tables[table.name]
         order = target.keys_in_order()
-        low = 0 if start is None else bisect_left(order, start)  # type: ignore[type-var]
-        high = len(order) if stop is None else bisect_left(order, stop)  # type: ignore[type-var]
+        low = 0 if start is None else bisect_left(order, start)
+        high = len(order) if stop is None else bisect_left(order, stop)
         for key in order[low:high]:
             record = target.records.get(key)
             if record is not None:

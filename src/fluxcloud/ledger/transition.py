@@ -110,6 +110,17 @@ def check_tx(
     raise WrongProposal("a proposer's transaction can't be submitted")
 
 
+def try_proposer_tx(state: State, params: Params, block: Block, raw: bytes, index: int) -> None:
+    """Whether the proposer's transaction would be applied; the state is as before. Raises Rejected."""
+    mark = state.mark()
+    try:
+        tx = decode_tx(raw, REGISTRY, params)
+        check_proposer(tx, block.height, index)
+        _run_messages(state, tx, _begin_clock(state, params, block))
+    finally:
+        state.rollback(mark)
+
+
 def finish_genesis(state: State, ctx: Context) -> None:
     """What modules derive from the nodes that are there from the beginning."""
     draw_all_panels(state, ctx)
@@ -159,13 +170,17 @@ def _apply_tx(state: State, block: Context, raw: bytes, index: int, verify: Sign
         return _render_receipt(tx.tx_id, tx.lane, 0, error)
     mark = state.mark()
     try:
-        for ctx.index, message in enumerate(tx.messages):
-            REGISTRY.process[type(message)](state, message, ctx)
+        _run_messages(state, tx, ctx)
     except Rejected as error:
         state.rollback(mark)
         return _render_receipt(tx.tx_id, tx.lane, fee, error)
     block.beacon = ctx.beacon
     return Receipt(tx.tx_id, "", 0, "", tx.lane, fee, tuple(ctx.events))
+
+
+def _run_messages(state: State, tx: DecodedTx, ctx: Context) -> None:
+    for ctx.index, message in enumerate(tx.messages):
+        REGISTRY.process[type(message)](state, message, ctx)
 
 
 def _admit(state: State, block: Context, tx: DecodedTx, index: int, verify: SignatureCache) -> tuple[Context, int]:

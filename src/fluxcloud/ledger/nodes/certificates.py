@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ...tls import BadCert, validate_identity_cert
 from .errors import BadCertificate
-
-CERT_BYTES_MAX = 512
 
 
 def validate_certificate(cert: bytes, hot: bytes, name: str) -> None:
     """Raises BadCertificate (nodes/9)."""
-    if not 1 <= len(cert) <= CERT_BYTES_MAX:
-        raise BadCertificate(f"cert: {len(cert)} bytes; allowed are 1..{CERT_BYTES_MAX}")
+    try:
+        validate_identity_cert(cert, hot, name)
+    except BadCert as error:
+        raise BadCertificate(error.message) from error
