@@ -1,7 +1,7 @@
 """From the ledger's records to a proxy's table: pure, one app at a time, so that a change costs what it touched.
 
-An app `shop` is reached as `shop.<zone>` (its first public HTTP port) and `<port>--shop.<zone>`; its own domains lead to
-the first port too. Source: APPS.md 6.
+An app `shop` is reached as `shop.<zone>` (its first public HTTP port) and `<port>--shop.<zone>`; its own domains lead
+to the first port too. Source: APPS.md 6.
 """
 
 from __future__ import annotations

@@ -1,0 +1,214 @@
+"""LocalNetwork: the children of one `up`, what other commands may ask of them, and faults injected on request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..sdk.wallet import Wallet
+from . import creation, faults
+from . import layout as places
+from .layout import Layout, NetworkFile
+from .output import CliError, Output
+from .processes import PidFile, kill_copies, list_copy_pids
+from .supervisor import Child, ChildSpec, Supervisor
+
+FAULTS = ("kill", "stop", "cut")
+PIDS_INTERVAL_S = 0.5
+
+
+class LocalNetwork:
+    """Starts and stops the daemons of one directory and answers its control socket."""
+
+    def __init__(self, layout: Layout, network: NetworkFile, output: Output) -> None:
+        self.layout = layout
+        self.network = network
+        self.output = output
+        self.supervisor = Supervisor()
+        self.stopping = asyncio.Event()
+        self.ready = False
+        self.problem = ""
+        self.faults: dict[str, str] = {}
+        self.gateway_port = 0
+        self.subnet = self._find_subnet()
+        self._pids_task: asyncio.Task[None] | None = None
+
+    # --- start and stop ---------------------------------------------------------------------------------------------
+
+    async def start(self, chain_port: int, gateway_port: int) -> None:
+        """Start every daemon. They find each other by themselves, so the order does not matter."""
+        chain_url = f"http://127.0.0.1:{chain_port}"
+        self.gateway_port = gateway_port
+        creation.write_context(self.layout, chain_url, f"127.0.0.1:{gateway_port}")
+        await self._start("chain", "chain", creation.write_chain_config(self.layout, chain_port))
+        for number, (name, node_id) in enumerate(self.network.nodes.items(), 1):
+            faults.heal(self._address(name))
+            endpoint = places.node_endpoint(self.subnet, number)
+            await self._start(name, "node", creation.write_node_config(self.layout, name, node_id, endpoint, chain_url))
+        for number, (name, gateway_id) in enumerate(self.network.gateways.items()):
+            port = gateway_port + number
+            config = creation.write_gateway_config(self.layout, name, gateway_id, port, chain_url)
+            await self._start(name, "gateway", config)
+        self._pids_task = asyncio.create_task(self._keep_pid_file())
+
+    async def _start(self, name: str, kind: str, config: Path) -> None:
+        argv = (sys.executable, "-m", "fluxcloud.cli.daemon", kind, str(config))
+        await self.supervisor.start(ChildSpec(name, argv, self.layout.log(name), os.environ))
+
+    async def _keep_pid_file(self) -> None:
+        """So that a later `up` knows what to end if this one is killed."""
+        file = PidFile(self.layout)
+        written: dict[str, int] = {}
+        while True:
+            pids = {name: child.pid for name, child in self.supervisor.children.items() if child.pid is not None}
+            if pids != written:
+                file.write(pids)
+                written = pids
+            await asyncio.sleep(PIDS_INTERVAL_S)
+
+    async def stop(self) -> None:
+        """Stop the daemons, then the copies; visitors first lose the gateway."""
+        if self._pids_task is not None:
+            self._pids_task.cancel()
+        for name in list(self.faults):
+            self._end_fault(name)
+        await self.supervisor.stop(*self.network.gateways)
+        await self.supervisor.stop(*self.network.nodes)
+        await asyncio.to_thread(kill_copies, self.layout)
+        await self.supervisor.stop("chain")
+        await self.supervisor.close()
+
+    async def make_ready(self, *, deploy_hello: bool) -> None:
+        """Wait until the network serves; with `deploy_hello`, the hello app too."""
+        from .readiness import wait_hello, wait_network
+
+        await wait_network(self.layout)
+        if deploy_hello:
+            await wait_hello(self.layout)
+        self.ready = True
+
+    # --- the control socket -----------------------------------------------------------------------------------------
+
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One request of another command. Raises CliError where it can't be done."""
+        verb = request["verb"]
+        if verb == "status":
+            return self.describe()
+        if verb == "down":
+            self.stopping.set()
+            return {}
+        if verb == "pids":
+            return {name: list_copy_pids(self.layout, name) for name in self.network.nodes}
+        if verb == "fault":
+            return await self._begin_fault(request["kind"], self._check_node(request["node"]))
+        if verb == "start":
+            return await self._heal(self._check_node(request["node"]))
+        raise CliError(f"unknown request {verb!r}")
+
+    def describe(self) -> dict[str, Any]:
+        wallet = Wallet.load(self.layout.key(creation.ACCOUNT))
+        return {
+            "ready": self.ready,
+            "problem": self.problem,
+            "data": str(self.layout.root),
+            "account": creation.ACCOUNT,
+            "address": wallet.address.hex(),
+            "gateway": f"http://*.{places.ZONE}:{self.gateway_port}",
+            "supervisor_pid": os.getpid(),
+            "processes": [self._describe_child(child) for child in self.supervisor.children.values()],
+        }
+
+    def _describe_child(self, child: Child) -> dict[str, Any]:
+        fault = self.faults.get(child.spec.name)
+        past = {"kill": "killed", "stop": "stopped", "cut": "cut off"}
+        state = past[fault] if fault else "running" if child.pid else "starting again"
+        up_s = asyncio.get_running_loop().time() - child.started_s if child.pid else 0
+        kind = self._kind_of(child.spec.name)
+        return {
+            **{"name": child.spec.name, "kind": kind, "pid": child.pid, "state": state},
+            **{"restarts": child.restarts, "last_exit": child.last_exit, "up_s": round(up_s, 1)},
+        }
+
+    def _kind_of(self, name: str) -> str:
+        return "node" if name in self.network.nodes else "gateway" if name in self.network.gateways else "chain"
+
+    def _check_node(self, name: str) -> str:
+        if name not in self.network.nodes:
+            raise CliError(f"no local node {name!r}; there are {', '.join(self.network.nodes)}", exit_code=4)
+        return name
+
+    # --- faults -----------------------------------------------------------------------------------------------------
+
+    async def _begin_fault(self, kind: str, name: str) -> dict[str, Any]:
+        """Break a node the way machines break: at once, copies included, without telling anybody."""
+        if kind not in FAULTS:
+            raise CliError(f"unknown fault {kind!r}; there are {', '.join(FAULTS)}")
+        if name in self.faults:
+            hints = (f"fluxcloud node start {name}",)
+            raise CliError(f"{name} is already broken ({self.faults[name]})", exit_code=6, hints=hints)
+        child = self.supervisor.hold(name)
+        self.faults[name] = kind
+        began = time.monotonic()
+        if kind == "cut":
+            faults.cut(self._address(name))
+        else:
+            number = signal.SIGKILL if kind == "kill" else signal.SIGSTOP
+            faults.signal_all([pid for pid in (child.pid, *list_copy_pids(self.layout, name)) if pid], number)
+            if kind == "kill":
+                await asyncio.to_thread(kill_copies, self.layout, name)
+        return {"node": name, "kind": kind, "at": began}
+
+    async def _heal(self, name: str) -> dict[str, Any]:
+        if name not in self.faults:
+            raise CliError(f"{name} runs already", exit_code=6)
+        kind = self._end_fault(name)
+        await self.supervisor.release(name)
+        return {"node": name, "kind": kind}
+
+    def _end_fault(self, name: str) -> str:
+        kind = self.faults.pop(name)
+        if kind == "cut":
+            faults.heal(self._address(name))
+        elif kind == "stop":
+            child = self.supervisor.children[name]
+            faults.signal_all([pid for pid in (*list_copy_pids(self.layout, name), child.pid) if pid], signal.SIGCONT)
+        return kind
+
+    # --- what people see --------------------------------------------------------------------------------------------
+
+    def _find_subnet(self) -> int:
+        from ..ledger.genesis import parse_genesis
+
+        genesis = parse_genesis(self.layout.genesis.read_text())
+        return int(genesis.nodes[0].endpoint.host.split(".")[1])
+
+    def _address(self, name: str) -> str:
+        number = list(self.network.nodes).index(name) + 1
+        return places.node_endpoint(self.subnet, number).host
+
+    def render_screen(self, took_s: float) -> str:
+        """The first screen (PRODUCT.md 1)."""
+        from .readiness import describe_engine
+
+        nodes, port = len(self.network.nodes), self.gateway_port
+        ok, note = describe_engine()
+        mark = "ok" if ok else " !"
+        lines = [
+            f"FluxCloud  local network, data in {self.layout.root}",
+            f"  ok  ledger    {'solo':<42}ok  gateway  http://*.{places.ZONE}:{port} (embedded)",
+            f"  ok  nodes     {f'{nodes} nodes of {nodes} operators, minimal preset':<42}{mark}  engine   {note}",
+            f"  ok  account   {f'{creation.ACCOUNT}, {creation.ACCOUNT_FLUX:,} test FLUX':<42}"
+            f"ok  hello    http://hello.{places.ZONE}:{port}",
+            f"Each node offers {places.MCPU // 1000} CPUs and {places.MEM_MIB // 1024} GiB whatever this machine has. "
+            f"Ready in {took_s:.1f} s.",
+            "Try  1 fluxcloud demo failover     kills a node under load and counts failed requests",
+            "     2 fluxcloud deploy .          your own folder",
+            "     3 fluxcloud node kill n3      then: fluxcloud ps --watch",
+            "Ctrl-C stops everything; fluxcloud up brings it back with the same state.",
+        ]
+        return "\n".join(lines)

@@ -1,0 +1,29 @@
+"""Configuration of a gateway; `docs/config/gateway.toml` is its documentation, a test compares the defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..config import Section
+from ..config import load_config as load_any
+
+
+class GatewayConfig(Section):
+    """`home` holds `hot.key` and `cert.der`, the identity that the ledger knows. The validators of `genesis` are trusted."""
+
+    home: str
+    id: str
+    chain: str
+    genesis: str
+    zones: tuple[str, ...]
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 8080
+    source_host: str = ""
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 0
+    log_level: str = "info"
+
+
+def load_config(path: Path) -> GatewayConfig:
+    """Raises ConfigError naming the key."""
+    return load_any(path, GatewayConfig)
