@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import hashlib
 import os
 import signal
@@ -18,13 +17,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.x509.oid import NameOID
 
+from fluxcloud.crypto import PrivateKey
 from fluxcloud.proxy.base import Proxy, ProxyConfig
 from fluxcloud.proxy.routes import Peer, Route, Server, Table
+from fluxcloud.tls import build_identity_cert
 
 Engine = Callable[[ProxyConfig], Proxy]
 HOST = "127.0.0.1"
@@ -42,21 +41,7 @@ class Identity:
     @classmethod
     def make(cls, name: str) -> Identity:
         seed = hashlib.sha256(name.encode()).digest()
-        key = Ed25519PrivateKey.from_private_bytes(seed)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-        cert = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(key.public_key())
-            .serial_number(1)
-            .not_valid_before(begin)
-            .not_valid_after(begin.replace(year=2120))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .sign(key, None)
-        )
-        return cls(name, seed, cert.public_bytes(serialization.Encoding.DER))
+        return cls(name, seed, build_identity_cert(PrivateKey.from_seed(seed), name))
 
     def write_pem(self, directory: Path) -> Path:
         """Key and certificate in a file, as a TLS library wants them."""

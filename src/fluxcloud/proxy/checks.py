@@ -30,11 +30,20 @@ Verdict = Literal["ok", "refused", "silent"]
 class Check:
     """The checks of one peer."""
 
-    def __init__(self, peer: Peer, link: Link, health: Health, config: ProxyConfig, on_up: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        link: Link,
+        health: Health,
+        config: ProxyConfig,
+        gate: asyncio.Semaphore,
+        on_up: Callable[[], None],
+    ) -> None:
         self._peer = peer
         self._link = link
         self._health = health
         self._config = config
+        self._gate = gate
         self._on_up = on_up
         self._request = f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: {peer.id}\r\n\r\n".encode()
         self._prompted = Wake(asyncio.get_running_loop())
@@ -61,7 +70,8 @@ class Check:
         """One check; the connection is kept for the next."""
         if upstream is None or upstream.closed:
             try:
-                upstream = await self._link.connect()
+                async with self._gate:
+                    upstream = await self._link.connect()
             except DialFailed:
                 return None, "silent"
         wake = Wake(upstream.loop)

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 
 from fluxcloud.crypto import PrivateKey
-from fluxcloud.tls import client_context
+from fluxcloud.tls import client_context, peer_cert_of
 
 from .base import ProxyConfig
 from .routes import Peer
@@ -21,7 +21,7 @@ from .upstream import DialFailed, Upstream
 def get_certificate(transport: asyncio.BaseTransport) -> bytes:
     """The DER certificate of the other side, empty without one."""
     tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-    return (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
+    return b"" if tls is None else peer_cert_of(tls)
 
 
 class PeerDial:

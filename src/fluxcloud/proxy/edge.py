@@ -26,7 +26,10 @@ from .upstream import Link
 from .visitor import Counters, Visitor
 
 _IDLE_MAX: Final = 256  # connections to one peer
+_FRESH_S: Final = 0.25
 _AGAIN_AFTER_S: Final = 0.2
+_CHECK_DIALS_MAX: Final = 64
+"""Checks that may be opening a connection at once: thousands of handshakes together would all run into their limit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,8 +55,10 @@ class Edge:
             queue_timeout_s=config.queue_timeout_s,
             queue_max=config.queue_max,
             reads_errors=True,
+            stale_only=False,
             counters=counters,
         )
+        self._check_gate = asyncio.Semaphore(_CHECK_DIALS_MAX)
         self._peers: dict[str, LivePeer] = {}
         self._routes: dict[str, LiveRoute] = {}
         self._by_host: dict[str, LiveRoute] = {}
@@ -93,8 +98,10 @@ class Edge:
 
     def _add_peer(self, peer: Peer) -> LivePeer:
         config, health = self._config, Health()
-        link = Link(PeerDial(peer, config), idle_max=_IDLE_MAX, idle_s=config.client_idle_timeout_s / 2)
-        check = Check(peer, link, health, config, partial(self._wake_routes, peer.id))
+        link = Link(
+            PeerDial(peer, config), idle_max=_IDLE_MAX, idle_s=config.client_idle_timeout_s / 2, fresh_s=_FRESH_S
+        )
+        check = Check(peer, link, health, config, self._check_gate, partial(self._wake_routes, peer.id))
         task = asyncio.get_running_loop().create_task(check.run())
         return LivePeer(peer, link, health, check, task)
 

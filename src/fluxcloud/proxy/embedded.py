@@ -21,6 +21,7 @@ _BACKLOG: Final = 1024
 _EDGE_HEADERS_BYTES: Final = 2048
 """What an edge may add to a head: the ingress takes that much more."""
 
+_DRAIN_LOOK_S: Final = 0.02
 _IDLE_GRACE_S: Final = 0.5
 """While draining: how long an idle connection is kept for a request that is on its way."""
 
@@ -104,4 +105,4 @@ class EmbeddedProxy:
             for visitor in tuple(front.visitors):
                 if visitor.idle and visitor.moved_at <= idle_since:
                     visitor.close()
-            await asyncio.wait(front.tasks, timeout=min(left_s, _IDLE_GRACE_S / 2), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(min(left_s, _DRAIN_LOOK_S))

@@ -104,6 +104,7 @@ class Flow(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.stalled_at = 0.0
+        self.wake.set()
         if self._source is not None:
             self._source._unhold(_HELD_BY_SINK)
 
@@ -150,8 +151,8 @@ class Flow(asyncio.Protocol):
         """Read a body, of which `data` has come with the head."""
         self.decoder, self.body_done = decoder, decoder.done
         if decoder.done:
-            decoder.rest = data
-            self._end_body(decoder)
+            self.decoder = None
+            self.on_body_end(data)
         elif data:
             self.read_body(data)
 

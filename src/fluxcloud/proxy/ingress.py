@@ -37,7 +37,8 @@ class Ingress:
     def __init__(self, config: ProxyConfig, counters: Counters) -> None:
         self._config = config
         self._policy = Policy(
-            retries=1,  # for a kept connection that the app closed meanwhile; the edge does the rest
+            retries=1,
+            stale_only=True,  # a kept connection that the app closed meanwhile; the edge does the rest
             attempt_timeout_s=math.inf,
             again_after_s=0.0,
             queue_timeout_s=config.queue_timeout_s,
@@ -91,7 +92,7 @@ class Ingress:
         live.wake_all()
 
     def _build_server(self, server: Server) -> LiveServer:
-        link = Link(EndpointDial(server.endpoint, self._config), idle_max=_IDLE_MAX, idle_s=_IDLE_S)
+        link = Link(EndpointDial(server.endpoint, self._config), idle_max=_IDLE_MAX, idle_s=_IDLE_S, fresh_s=0.0)
         return LiveServer(server, link, Health(), _do_nothing)
 
     def _retire(self, servers: list[LiveServer]) -> None:

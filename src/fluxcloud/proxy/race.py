@@ -32,6 +32,7 @@ class Policy:
     queue_timeout_s: float
     queue_max: int
     reads_errors: bool  # the far side's FluxCloud-Error is a proxy's own
+    stale_only: bool  # try again only what failed on a kept connection
     counters: Counters
     queued: int = 0
     dials: set[asyncio.Task[Upstream]] = field(default_factory=set)
@@ -146,6 +147,8 @@ class Race:
         except DialFailed:
             attempt.live.health.suspect(self._loop.time())
             self._drop(attempt)
+            if self._policy.stale_only:
+                raise RaceLost(self._lost) from None
         else:
             self._send(attempt.upstream)
 
@@ -168,7 +171,7 @@ class Race:
         if upstream.reused:  # it may have been closed for its age: the server itself need not wait
             self._again_after_s = 0.0
         self._drop(attempt)
-        if not self._payload.replayable:
+        if not self._payload.replayable or (self._policy.stale_only and not upstream.reused):
             raise RaceLost(self._lost)
 
     def _drop(self, attempt: Attempt) -> None:
@@ -183,6 +186,8 @@ class Race:
         if left_s <= 0:
             raise RaceLost(upstream_timeout(self._route.route.timeout_s))
         may_start = self._started <= self._policy.retries
+        if not self._visitor.body_done:
+            left_s = min(left_s, self._visitor.front.config.client_idle_timeout_s)
         if self._running:
             if not may_start or not self._payload.replayable:
                 return left_s
@@ -215,9 +220,10 @@ class Race:
             return self._policy.attempt_timeout_s
         if self._tried:  # every one that could be has been: from the beginning, after a pause
             self._tried.clear()
-            self._not_before = now + self._again_after_s
-            self._again_after_s = 2 * (self._again_after_s or self._policy.again_after_s)
-            return self._again_after_s
+            pause_s = self._again_after_s
+            self._not_before = now + pause_s
+            self._again_after_s = 2 * (pause_s or self._policy.again_after_s)
+            return pause_s
         return self._queue(now)
 
     def _start(self, live: LiveServer, now: float) -> None:

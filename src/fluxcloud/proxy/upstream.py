@@ -18,8 +18,8 @@ from .flow import Flow, Wake
 from .http1 import HEAD_END, BadMessage, Response, has_bare_line_end, parse_response
 
 HEAD_MAX: Final = 64 * 1024
-FRESH_S: Final = 0.25
-"""A request that can't be sent twice goes only to a connection that carried an answer this short a time ago."""
+_INTERIMS_MAX: Final = 32
+"""Answers before the answer: they pass without regard to how fast the visitor reads, so they are few."""
 
 
 class DialFailed(Temporary):
@@ -47,6 +47,7 @@ class Upstream(Flow):
         self._sent = False  # the request, to its last byte
         self._method = b""
         self._upgrading = False
+        self._interims = 0
         self._buffer = b""
 
     def send(
@@ -54,7 +55,7 @@ class Upstream(Flow):
     ) -> None:
         """Begin an exchange. Unless `data` is the whole request, its body comes from a flow attached to this one."""
         self.wake, self.head, self.failure = wake, None, ""
-        self._busy, self._method, self._upgrading = True, method, upgrading
+        self._busy, self._method, self._upgrading, self._interims = True, method, upgrading, 0
         self.chunked_out = chunked
         self.body_done = False
         self.moved_at = self.loop.time()
@@ -140,14 +141,20 @@ class Upstream(Flow):
                 return
             self.head = head
         elif head.status < 200:
-            if self.on_interim is not None:
-                self.on_interim(head)
+            self._take_interim(head)
             return
         else:
             self.head = head
             rest, self._buffer = self._buffer, b""
             self.start_body(build_decoder(head.length), rest)
         self.wake.set()
+
+    def _take_interim(self, head: Response) -> None:
+        self._interims += 1
+        if self._interims > _INTERIMS_MAX:
+            self._fail("junk")
+        elif self.on_interim is not None:
+            self.on_interim(head)
 
     def _judge_part(self, part: bytes) -> None:
         if not b"HTTP/1.".startswith(part[:7]) or len(part) > HEAD_MAX or has_bare_line_end(part):
@@ -167,21 +174,25 @@ class Upstream(Flow):
 
 
 class Link:
-    """The way to one place: its dial and its connections."""
+    """The way to one place: its dial and its connections.
 
-    def __init__(self, dial: Dial, *, idle_max: int, idle_s: float) -> None:
+    `fresh_s`: how recently a connection must have been used to be trusted with a request that can't be sent twice.
+    """
+
+    def __init__(self, dial: Dial, *, idle_max: int, idle_s: float, fresh_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._dial = dial
         self._idle: list[Upstream] = []  # the last used at the end
         self._idle_max = idle_max
         self._idle_s = idle_s
+        self._fresh_s = fresh_s
         self._purge: asyncio.TimerHandle | None = None
         self.connections: set[Upstream] = set()
         self.retired = False
 
     def take(self, *, fresh: bool) -> Upstream | None:
-        """An idle connection; with `fresh`, only one that was alive a moment ago."""
-        oldest = self._loop.time() - (FRESH_S if fresh else self._idle_s)
+        """An idle connection; with `fresh`, only one that carried an answer a moment ago."""
+        oldest = self._loop.time() - (self._fresh_s if fresh else self._idle_s)
         while self._idle:
             upstream = self._idle[-1]
             if upstream.idle_since < oldest:

@@ -194,6 +194,7 @@ class Visitor(Flow):
         self.idle, self.reusable, self.answered = True, False, False
         config = self.front.config
         began = self.loop.time()
+        await self._wait_for_reader()
         while not self.closed:
             if (request := self._take_request()) is not None:
                 return request
@@ -209,6 +210,14 @@ class Visitor(Flow):
                 raise BadMessage(408, "header_timeout", "The request's head did not come in time.")
             await self.wake.wait(left_s)
         return None
+
+    async def _wait_for_reader(self) -> None:
+        """Until the client has read most of what it was answered: one that only asks must not fill the memory."""
+        while self.stalled_at and not self.closed:
+            left_s = self.stalled_at + self.front.config.client_idle_timeout_s - self.loop.time()
+            if left_s <= 0:
+                raise VisitorGone
+            await self.wake.wait(left_s)
 
     def _take_request(self) -> Request | None:
         """The next request, once its head is there; its body is being read from then on."""
