@@ -127,7 +127,7 @@ def make_endpoint(k: int) -> Endpoint:
     return Endpoint(f"127.{1 + k // 250}.{k % 250}.1", 16_127, 16_128, 16_129, 20_000)
 
 
-def make_gateway(k: int, params: Params = MINIMAL, *, chain_id: str = CHAIN_ID) -> Gateway:
+def make_gateway(k: int, *, chain_id: str = CHAIN_ID) -> Gateway:
     owner = make_address_of(f"gateway-owner/{k}")
     gateway_id = compute_genesis_gateway_id(chain_id, owner, k)
     return Gateway(
@@ -140,7 +140,6 @@ def make_gateway(k: int, params: Params = MINIMAL, *, chain_id: str = CHAIN_ID) 
         http_port=8_079 + k,
         zones=("fluxcloud.localhost",),
         location=PLACES[0],
-        bond=params.gateway_bond,
     )
 
 
@@ -169,7 +168,7 @@ def make_genesis(
         params=params,
         accounts=tuple((make_address_of(name), balance) for name in (*names, *people)),
         nodes=tuple(make_node(k, (k - 1) % owners + 1, params) for k in range(1, nodes + 1)),
-        gateways=tuple(make_gateway(k, params) for k in range(1, gateways + 1)),
+        gateways=tuple(make_gateway(k) for k in range(1, gateways + 1)),
         validators=tuple(make_validator(k) for k in range(1, validators + 1)),
     )
 

@@ -112,8 +112,8 @@ def _add_gateway(state: State, gateway: Gateway, params: Params) -> None:
     validate_certificate(gateway.cert, gateway.hot, render_gateway(GatewayId(gateway.id)))
     if len(gateway.id) != ID_BYTES or any(other.id == gateway.id for other in get_gateways(state)):
         raise BadGenesis("id: allowed are 20 bytes, each once")
-    if gateway.bond != params.gateway_bond:
-        raise BadGenesis(f"bond: {gateway.bond}; the parameters ask for {params.gateway_bond}")
+    if gateway.bond:
+        raise BadGenesis(f"bond: {gateway.bond}; a gateway that is there from the beginning has none")
     add_gateway(state, gateway)
 
 

@@ -137,7 +137,7 @@ def parse_genesis(file: str) -> Genesis:
             params=params,
             accounts=tuple((parse_address(entry.address), _parse_amount(entry.balance)) for entry in text.accounts),
             nodes=tuple(_parse_node_text(entry, params) for entry in text.nodes),
-            gateways=tuple(_parse_gateway_text(entry, params) for entry in text.gateways),
+            gateways=tuple(_parse_gateway_text(entry) for entry in text.gateways),
             validators=tuple(
                 Validator(_parse_hex(entry.pub), entry.power, _parse_hex(entry.tip), entry.links)
                 for entry in text.validators
@@ -235,7 +235,7 @@ def _render_gateway_text(gateway: Gateway) -> _GatewayText:
     )
 
 
-def _parse_gateway_text(text: _GatewayText, params: Params) -> Gateway:
+def _parse_gateway_text(text: _GatewayText) -> Gateway:
     return Gateway(
         id=parse_gateway(text.id),
         owner=parse_address(text.owner),
@@ -246,7 +246,6 @@ def _parse_gateway_text(text: _GatewayText, params: Params) -> Gateway:
         http_port=text.http_port,
         zones=text.zones,
         location=_copy(text.location, Location),
-        bond=params.gateway_bond,
     )
 
 

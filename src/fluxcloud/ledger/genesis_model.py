@@ -64,5 +64,4 @@ def make_genesis_node(node: Node, params: Params) -> Node:
         isolation=node.isolation,
         state="active",
         since_tick=0,
-        reason="there from the beginning",
     )

@@ -90,6 +90,7 @@ class Module:
     Steps run in the order in which `transition.py` lists modules. An invariant raises AssertionError; tests run it.
     `assigned` says of a role lane's message whether the state asks this node for it at all: the mempool refuses what
     nobody has asked for before it looks at a signature. It must be cheap and must not raise.
+    `admits` is what this module demands of a message of a module before it: it runs after that one's transition.
     """
 
     name: str
@@ -102,3 +103,4 @@ class Module:
     end_block: tuple[BlockStep, ...] = ()
     invariants: tuple[Invariant, ...] = ()
     assigned: Mapping[type[Message], Assigned] = field(default_factory=dict)
+    admits: Mapping[type[Message], Process] = field(default_factory=dict)

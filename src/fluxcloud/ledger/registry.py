@@ -11,7 +11,8 @@ import msgspec
 from ..codec import BadEncoding, Codec
 from .block import CORE_TABLES
 from .envelope_errors import UnknownMessage
-from .module import Assigned, Message, Module, Process
+from .module import Assigned, Context, Message, Module, Process
+from .state import State
 
 _NUMBERS_OF_NO_MODULE = {"tx": 10, "genesis": 11, "codec": 12, "ids": 13}
 
@@ -32,6 +33,8 @@ class Registry:
             for kind, process in module.messages.items():
                 self._add_message(module, kind, process)
             self.assigned.update(module.assigned)
+            for kind, admit in module.admits.items():
+                self.process[kind] = _chain(self.process[kind], admit)
         self.codec: Codec[Message] = Codec(reduce(or_, self.process), max_bytes=65_536)
 
     def _add_message(self, module: Module, kind: type[Message], process: Process) -> None:
@@ -54,6 +57,16 @@ class Registry:
             return 0
         name, _, number = code.partition("/")
         return self._numbers[name] * 256 + int(number)
+
+
+def _chain(process: Process, admit: Process) -> Process:
+    """A message is applied, then a later module may refuse what came of it."""
+
+    def process_and_admit(state: State, msg: Message, ctx: Context) -> None:
+        process(state, msg, ctx)
+        admit(state, msg, ctx)
+
+    return process_and_admit
 
 
 def get_tag(kind: type[Any]) -> int:
