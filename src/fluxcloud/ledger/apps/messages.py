@@ -9,7 +9,7 @@ from .model import Image
 
 
 class RegisterApp(Message, tag=0x0501):
-    """Make an app of a spec. `images` names the digest of every component; the app's id follows from the transaction."""
+    """Make an app of a spec. `images` names the digest of every component; its id follows from the transaction."""
 
     COST: ClassVar[int] = 20
 

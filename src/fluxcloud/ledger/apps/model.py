@@ -49,7 +49,7 @@ class Image(Record):
 
 
 class Revision(Record, tag=1):
-    """One accepted spec. `public` is the canonical encoding of a Spec; `sealed` is for secrets; hash: SHA-256(public)."""
+    """One accepted spec. `public` is the canonical encoding of a Spec; `sealed` is secret; hash: SHA-256(public)."""
 
     public: bytes
     sealed: bytes
@@ -76,7 +76,7 @@ class Eviction(Record):
 
 
 class AppGroup(Record, tag=1):
-    """`replicas` is what is wanted; `slots` and `spares` (one per standby) follow it when the scheduler settles the group.
+    """`replicas` is what is wanted; `slots` and `spares` (one per standby) follow when the scheduler settles it.
 
     `superseded`: generations of its orphans and leaving copies, ascending, so that all copies are found from here.
     """
@@ -180,7 +180,7 @@ class NameRecord(Record, tag=1):
 
 
 class Touched(Record, tag=1):
-    """A group that the scheduler has to settle in this block. None is left when a block ends, so none is ever stored."""
+    """A group that the scheduler has to settle in this block. None is left when a block ends: none is ever stored."""
 
 
 def _placements_by_deadline(key: tuple[AppId, int], placement: Placement) -> tuple[tuple[int, bytes, int], ...]:

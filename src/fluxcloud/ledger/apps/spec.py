@@ -1,8 +1,8 @@
 """Spec: what an app is, as the ledger keeps it: records with bounds, the same for wizard, CLI, API and agent.
 
-The public part of a revision is the canonical encoding of a `Spec`. `bounds.py` gives every field's bounds and words, and
-`validate_spec` checks them; `fluxcloud.specfile` reads YAML into these records. CPU in millicores, memory and disk in
-MiB, times in seconds unless named `_ms`. Source: APPS.md 1, 2.
+The public part of a revision is the canonical encoding of a `Spec`. `bounds.py` gives every field's bounds and words,
+and `validate_spec` checks them; `fluxcloud.specfile` reads YAML into these records. CPU in millicores, memory and disk
+in MiB, times in seconds unless named `_ms`. Source: APPS.md 1, 2.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ HostReason = Literal["engine", "disk", "port", "deadline"]
 
 
 class CopyReport(Record):
-    """`outcome`: running, ready (a standby's image is unpacked), stopped, or failed with a reason that fixes the blame."""
+    """`outcome`: running, ready (a standby's image is unpacked), stopped, failed with a reason that fixes the blame."""
 
     app: bytes
     generation: int
