@@ -136,4 +136,4 @@ class Executor:
 
 
 def _fields(key: CopyKey) -> dict[str, object]:
-    return {"app": key.app, "generation": key.generation}
+    return {"fields": {"app": key.app, "generation": key.generation}}

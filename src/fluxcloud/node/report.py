@@ -75,4 +75,6 @@ class Reporter:
         for item in items:
             self._sent[item] = self._now()
         for report in copies:
-            _log.info("reported %s %s", report.outcome, report.reason, extra={"generation": report.generation})
+            _log.info(
+                "reported %s %s", report.outcome, report.reason, extra={"fields": {"generation": report.generation}}
+            )

@@ -61,7 +61,12 @@ class SpecBook:
             self._put(entry, revision)
             write_atomically(self._path(entry.app, entry.revision), encode(revision))
         except (FluxCloudError, OSError) as error:
-            _log.warning("revision %d not read: %s", entry.revision, error, extra={"app": render_app(AppId(entry.app))})
+            _log.warning(
+                "revision %d not read: %s",
+                entry.revision,
+                error,
+                extra={"fields": {"app": render_app(AppId(entry.app))}},
+            )
             return False
         return True
 
@@ -71,7 +76,9 @@ class SpecBook:
         except FileNotFoundError:
             return None
         except (OSError, Rejected) as error:
-            _log.warning("a kept revision can't be read: %s", error, extra={"app": render_app(AppId(entry.app))})
+            _log.warning(
+                "a kept revision can't be read: %s", error, extra={"fields": {"app": render_app(AppId(entry.app))}}
+            )
             return None
 
     def _put(self, entry: AssignEntry, revision: Revision) -> tuple[Revision, Spec]:

@@ -106,7 +106,7 @@ class Blobs:
         except BaseException:
             pushed.bytes -= size
             raise
-        _log.info("blob %s pushed, %d bytes", digest, size, extra={"app": render_app(app)})
+        _log.info("blob %s pushed, %d bytes", digest, size, extra={"fields": {"app": render_app(app)}})
 
     async def _wait_for_room(self, app: AppId) -> int:
         """What the app may push here in all; a new assignment is waited for. Raises NotHere (node/1)."""

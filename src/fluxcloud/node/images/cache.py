@@ -26,7 +26,9 @@ class UnpackedImage:
 class ImageCache:
     """Blocking; one process writes at a time. Raises what `unpack_image` raises, OSError."""
 
-    def __init__(self, folder: Path, store: ContentStore, *, boot: str, owner: Owner, limits: Limits | None = None) -> None:
+    def __init__(
+        self, folder: Path, store: ContentStore, *, boot: str, owner: Owner, limits: Limits | None = None
+    ) -> None:
         self._folder = folder
         self._store = store
         self._boot = boot

@@ -113,7 +113,7 @@ class Fetcher:
             except MissingBlob:
                 continue
             except (Rejected, Temporary) as error:
-                _log.warning("blob %s not got: %s", digest, error, extra={"peer": render_node(sibling.id)})
+                _log.warning("blob %s not got: %s", digest, error, extra={"fields": {"peer": render_node(sibling.id)}})
                 continue
             return True
         return False
@@ -125,7 +125,7 @@ class Fetcher:
                 async for chunk in chunks:
                     writer.write(chunk)
             await asyncio.to_thread(writer.commit)
-        _log.info("blob %s got", digest, extra={"peer": render_node(sibling.id)})
+        _log.info("blob %s got", digest, extra={"fields": {"peer": render_node(sibling.id)}})
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

@@ -81,7 +81,7 @@ class Contacts:
         try:
             node = await self._look_up(node_id)
         except FluxCloudError as error:
-            _log.debug("no record of a stranger: %s", error, extra={"peer": render_node(node_id)})
+            _log.debug("no record of a stranger: %s", error, extra={"fields": {"peer": render_node(node_id)}})
             return self.get(node_id)
         contact = make_contact(node) if node is not None else None
         self._strangers[node_id] = (self._now(), contact)

@@ -117,7 +117,7 @@ class Monitor:
         if opinion is None:
             return
         if ok != opinion.is_answering:
-            _log.info("%s", "answers" if ok else "does not answer", extra={"target": render_node(target)})
+            _log.info("%s", "answers" if ok else "does not answer", extra={"fields": {"target": render_node(target)}})
         opinion.note(ok, now_ms=self._now_ms(), tick_ms=self._get_chain_now().tick_ms)
         if opinion.get_due(contact.state, contact.since_tick, self._now_ms()) is not None:
             self._wake.set()
@@ -131,7 +131,7 @@ class Monitor:
         ok = False
         for _ in range(JURY_PROBES):
             ok = ok or await self._prober.probe(contact, JURY_TIMEOUT_S)
-        _log.info("votes %s", "ok" if ok else "miss", extra={"target": render_node(target)})
+        _log.info("votes %s", "ok" if ok else "miss", extra={"fields": {"target": render_node(target)}})
         self._votes[jury] = Vote(jury.target, jury.opened_height, jury.round, not ok)
         self._wake.set()
 

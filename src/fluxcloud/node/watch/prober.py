@@ -64,7 +64,7 @@ class Prober(asyncio.DatagramProtocol):
         """Whether the node answers in time and is well."""
         pong = await self.ask(contact, timeout_s)
         if pong is not None and pong.age_ms > HEALTH_AGE_MS_MAX:
-            _log.info("answers, but its engine or disk hangs", extra={"target": render_node(contact.id)})
+            _log.info("answers, but its engine or disk hangs", extra={"fields": {"target": render_node(contact.id)}})
             return False
         return pong is not None
 
