@@ -25,7 +25,7 @@ from .messages import CaseClosed, CaseOpened, JuryDrawn
 from .model import CASES, CASES_DUE, CASES_UNDRAWN, DEMERITS, Case, Demerits, Jury, Outcome
 from .watches import get_watch, set_watch
 
-CASES_PER_BLOCK = 500
+CASES_PER_BLOCK = 1_000
 """Juries drawn, and cases closed or given a new round, each."""
 
 

@@ -26,7 +26,7 @@ GENESIS_EPOCH = 2
 """So that there is a beacon of two epochs back from the start: 0 and 1 have the beacon of genesis."""
 EPOCHS_KEPT = 10
 REDRAWS_PER_BLOCK = 200
-SETTLED_PER_BLOCK = 500
+SETTLED_PER_BLOCK = 1_000
 """Panels made, filled or ended, and seats taken from monitors that left, each."""
 
 _VACANT = Seat(monitor=b"", until_epoch=0)

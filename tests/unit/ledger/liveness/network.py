@@ -42,7 +42,7 @@ def make_id(k: int) -> NodeId:
 
 def make_node(k: int, operator: int | None = None, **claims: Any) -> Node:
     """Node `k` (from 1), by default of its own operator and in its own /24; five ASNs in turn."""
-    owner = hashlib.sha256(b"owner/%d" % (operator or k)).digest()[:21]
+    owner = hashlib.sha256(b"owner/%d" % (k if operator is None else operator)).digest()[:21]
     fields: dict[str, Any] = {
         "id": make_id(k),
         "owner": Address(owner),
@@ -77,6 +77,7 @@ class Network:
         self.rejected: list[str] = []
         self.events: list[Event] = []
         self._said: dict[tuple[NodeId, NodeId], tuple[bool, int]] = {}
+        self._seated_since: dict[tuple[NodeId, NodeId], int] = {}
         self._first_seen: dict[tuple[NodeId, NodeId, int, int], int] = {}
         for node in nodes:
             self.state.set(NODES, NodeId(node.id), node)
@@ -190,7 +191,10 @@ class Network:
         now, node = self.tick_ms + BLOCK_MS, self.state.get(NODES, target)
         assert node is not None
         is_dead = target in self.dead
-        if is_dead and (now < self.dead[target] + MISSED_AFTER_MS or node.state not in ("active", "probation")):
+        since = self._seated_since.setdefault((monitor, target), self.tick_ms)
+        if is_dead and now < max(self.dead[target], since) + MISSED_AFTER_MS:
+            return None
+        if is_dead and node.state not in ("active", "draining", "probation"):
             return None
         before = self._said.get((monitor, target))
         if not is_dead and node.state != "pending" and (before is None or before[0] is False):

@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.unit.ledger.liveness.network import make_id, make_node
 
 from fluxcloud.ids import NodeId
 from fluxcloud.ledger.liveness.draw import draw
 from fluxcloud.ledger.liveness.electorate import Electorate, make_member
 from fluxcloud.ledger.nodes.model import NODES, Endpoint, Node
 from fluxcloud.ledger.params import MAINNET, MINIMAL
-from tests.unit.ledger.liveness.network import make_id, make_node
 
 
 def make_electorate(nodes: list[Node]) -> Electorate:
@@ -58,7 +58,10 @@ def test_draw__operators_and_prefixes_are_distinct_and_not_the_targets() -> None
     by_id = {node.id: make_member(node) for node in nodes}
     for i in range(200):
         target = nodes[i % len(nodes)]
-        members = [by_id[target.id], *(by_id[node_id] for node_id in draw(electorate, make_seed(i), target, 5, MAINNET))]
+        members = [
+            by_id[target.id],
+            *(by_id[node_id] for node_id in draw(electorate, make_seed(i), target, 5, MAINNET)),
+        ]
         assert len(members) == 6
         assert len({member.operator for member in members}) == 6
         assert len({member.compute_prefix(24) for member in members}) == 6
