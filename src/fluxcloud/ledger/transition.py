@@ -34,10 +34,13 @@ from .liveness.module import MODULE as LIVENESS_MODULE
 from .liveness.panels import draw_all_panels
 from .liveness.steps import end_liveness
 from .module import Context, Event, Lane
+from .nodes.messages import NodeStateChanged
 from .nodes.model import LANES
 from .nodes.module import MODULE as NODES_MODULE
 from .params import Params
 from .registry import Registry
+from .scheduler.module import MODULE as SCHEDULER_MODULE
+from .scheduler.transitions import handle_node_change
 from .signatures import SignatureCache
 from .state import State
 from .tx import RoleTx, UserTx, compute_tx_id
@@ -45,7 +48,15 @@ from .validators.module import MODULE as VALIDATORS_MODULE
 from .validators.queries import get_payout_address
 from .validators.transitions import process_missed_reveal
 
-MODULES = (ACCOUNTS_MODULE, NODES_MODULE, LIVENESS_MODULE, APPS_MODULE, GATEWAYS_MODULE, VALIDATORS_MODULE)
+MODULES = (
+    ACCOUNTS_MODULE,
+    NODES_MODULE,
+    LIVENESS_MODULE,
+    APPS_MODULE,
+    SCHEDULER_MODULE,
+    GATEWAYS_MODULE,
+    VALIDATORS_MODULE,
+)
 """Each calls only those before it."""
 
 REGISTRY = Registry(MODULES)
@@ -84,7 +95,7 @@ def apply_block(state: State, params: Params, block: Block, verify: SignatureCac
     if ctx.beacon == beacon:
         process_missed_reveal(state, ctx)
     distribute_fees(state, fees, get_payout_address(state, block.proposer))
-    _end_block(state, ctx)
+    _end_block(state, ctx, (*begin_events, *(event for receipt in receipts for event in receipt.events)))
     return BlockResult(tuple(receipts), (*begin_events, *ctx.events), get_clock(state))
 
 
@@ -151,8 +162,12 @@ def _begin_block(state: State, ctx: Context) -> tuple[Event, ...]:
     return events
 
 
-def _end_block(state: State, ctx: Context) -> None:
+def _end_block(state: State, ctx: Context, events: tuple[Event, ...]) -> None:
+    """`events` are those of the block so far: whatever changed a node's state concerns the copies on it."""
     end_liveness(state, ctx)
+    for event in (*events, *ctx.events):
+        if isinstance(event, NodeStateChanged):
+            handle_node_change(state, NodeId(event.node))
     for module in MODULES:
         for step in module.end_block:
             step(state, ctx)

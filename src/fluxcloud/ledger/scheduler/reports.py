@@ -14,7 +14,6 @@ from ..apps.model import GROUPS, PLACEMENTS, Placement, Slot
 from ..apps.queries import get_group
 from ..apps.transitions import touch_group
 from ..module import Context
-from ..nodes.queries import get_node
 from ..nodes.states import set_cordon
 from ..params import Params
 from ..state import State
@@ -163,7 +162,8 @@ def _count_node_failure(state: State, app_id: AppId, node_id: NodeId, ctx: Conte
     record = state.get(NODE_FAILURES, node_id)
     before = record.apps if record else ()
     apps = (*((app, tick) for app, tick in before if tick > since and app != app_id), (bytes(app_id), ctx.tick_ms))
-    limit = ctx.params.cordon_apps
-    state.set(NODE_FAILURES, node_id, NodeFailures(apps[-limit:]))
-    if len(apps) >= limit and not get_node(state, node_id).cordoned:
+    if len(apps) < ctx.params.cordon_apps:
+        state.set(NODE_FAILURES, node_id, NodeFailures(apps))
+    else:  # and it begins anew once its operator has lifted the cordon
+        state.delete(NODE_FAILURES, node_id)
         set_cordon(state, node_id, True, f"failed copies of {len(apps)} apps in {ctx.params.held_window_ms // 1000} s")

@@ -15,7 +15,6 @@ from ..apps.transitions import touch_group
 from ..module import Context
 from ..state import State
 from .copies import change_copy, get_copy, remove_copy
-from .model import NODE_FAILURES
 from .reports import fail_copy, forget_superseded
 from .routes import write_routes
 from .settle import settle_group
@@ -23,44 +22,14 @@ from .settle import settle_group
 DEADLINES_PER_BLOCK = 1_000
 
 
-def handle_suspect(state: State, node_id: NodeId, ctx: Context) -> None:
-    """A case opened: standbys start for the node's slots, its copies are routed last. Nothing is stopped."""
-    touch_node(state, node_id)
+def handle_node_change(state: State, node_id: NodeId) -> None:
+    """A node's state is another one: settle every group that has a copy on it, at the end of this block.
 
-
-def handle_refuted(state: State, node_id: NodeId, ctx: Context) -> None:
-    """The node is what it was: its copies are routed as before, standbys leave the routes and stop later."""
-    touch_node(state, node_id)
-
-
-def handle_down(state: State, node_id: NodeId, ctx: Context) -> None:
-    """The verdict: standbys become active, what has none is queued, the node's copies are orphans."""
-    touch_node(state, node_id)
-
-
-def handle_returned(state: State, node_id: NodeId, ctx: Context) -> None:
-    """Probation begins: slots that are still queued get their copies back under new generations."""
-    touch_node(state, node_id)
-
-
-def handle_drain(state: State, node_id: NodeId, ctx: Context) -> None:
-    """The node's copies are replaced, then they leave."""
-    touch_node(state, node_id)
-
-
-def handle_resume(state: State, node_id: NodeId, ctx: Context) -> None:
-    """Draining, or a cordon, has ended: copies that could not be replaced stay; its failures are forgotten."""
-    state.delete(NODE_FAILURES, node_id)
-    touch_node(state, node_id)
-
-
-def handle_gone(state: State, node_id: NodeId, ctx: Context) -> None:
-    """The node is retired or deactivated."""
-    touch_node(state, node_id)
-
-
-def touch_node(state: State, node_id: NodeId) -> None:
-    """Settle every group that has a copy on the node: enough for any change of its state, for settling looks at it."""
+    suspect: standbys start for its slots, its copies are routed last, nothing is stopped. Refuted: its copies are
+    routed as before, standbys leave the routes and stop later. down: standbys become active, what has none is queued,
+    its copies are orphans. probation: slots still queued get their copies back. draining: its copies are replaced, then
+    leave; active again: what could not be replaced stays. Settling looks at the state, so one handler does for all.
+    """
     assign = state.get(ASSIGN, node_id)
     for entry in assign.entries if assign else ():
         touch_group(state, AppId(entry.app), entry.group)
