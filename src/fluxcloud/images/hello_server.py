@@ -1,4 +1,5 @@
-"""The hello page without an image: run as `python -I -S hello_server.py SOCKET`, it serves on that unix socket.
+"""The hello page without an image: run as `python -I -S hello_server.py SOCKET`, it serves on that unix
+socket until its parent ends.
 
 Stands alone, so that it starts quickly: only the standard library, nothing of this package.
 """
@@ -28,11 +29,15 @@ def build_response(env: "os._Environ[str] | dict[str, str]") -> bytes:
 def serve(listener: socket.socket, response: bytes) -> None:
     """Answer each request with the same page. The oldest connection is closed when there are too many."""
     listener.setblocking(False)
+    parent = os.pidfd_open(os.getppid())
     poll = select.epoll()
+    poll.register(parent, select.EPOLLIN)
     poll.register(listener, select.EPOLLIN)
     open_: dict[int, tuple[socket.socket, bytes]] = {}
     while True:
         for descriptor, _ in poll.poll():
+            if descriptor == parent:
+                return
             if descriptor == listener.fileno():
                 _accept(listener, poll, open_)
                 continue
@@ -81,6 +86,8 @@ def _close(descriptor: int, poll: select.epoll, open_: "dict[int, tuple[socket.s
 
 
 def main() -> None:
+    if os.path.exists(sys.argv[1]):  # left by the one before
+        os.unlink(sys.argv[1])
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(sys.argv[1])
     listener.listen(512)

@@ -1,7 +1,7 @@
 """Sibling nodes: where else an app runs, and how a blob is got from there.
 
-The ledger names the app's copies and their nodes' certificates; this node asks over TLS pinned to that certificate, with
-a short capability signed by its own hot key. Source: APPS.md 4 (images).
+The ledger names the app's copies and their nodes' certificates; this node asks over TLS pinned to that certificate,
+with a short capability signed by its own hot key. Source: APPS.md 4 (images).
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Runtime: what runs the copies of apps on one node, as a protocol with interchangeable engines.
 
 A *copy* is one instance of a group, named by app and generation; its *components* are containers that share one
-network namespace and reach each other by component name. Engines: `oci` (embedded: unpacked images under bubblewrap),
+network namespace and reach each other by component name. Engines: `oci` (embedded: unpacked images, bubblewrap),
 `docker` (Docker Engine API), `fake` (tests). All pass `tests/integration/runtime_contract.py`.
 
-The runtime never decides: it creates, starts, stops, removes and observes. Whatever it knows survives the agent's death,
-because it is written beside the copy (or in labels) and read back by `observe`. CPU in millicores, memory and disk in MiB.
+The runtime never decides: it creates, starts, stops, removes and observes. Whatever it knows survives the agent's
+death, because it is written beside the copy (or in labels) and read back by `observe`. CPU in millicores, memory and
+disk in MiB.
 """
 
 from __future__ import annotations
@@ -175,9 +176,7 @@ class Runtime(Protocol):
         self, key: CopyKey, component: str, *, after: str = "", tail: int | None = None, follow: bool = False
     ) -> AsyncIterator[LogLine]: ...
 
-    async def exec(
-        self, key: CopyKey, component: str, argv: tuple[str, ...], *, tty: bool = False
-    ) -> ExecStream: ...
+    async def exec(self, key: CopyKey, component: str, argv: tuple[str, ...], *, tty: bool = False) -> ExecStream: ...
 
 
 @dataclass(frozen=True, slots=True)
