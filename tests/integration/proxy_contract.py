@@ -585,7 +585,7 @@ async def test_impostor__gets_no_request(world: World) -> None:
 
 
 async def test_other_nodes_certificate__gets_no_request(world: World) -> None:
-    await world.start(2)
+    await world.start(2, edge={"queue_timeout_s": 0.5})
     peers = (replace(world.nodes[0].peer, port=world.nodes[1].wire.port), world.nodes[1].peer)
     await world.edge.apply(replace(world.table(servers=world.servers()[:1]), peers=peers))
     answer = await world.ask("POST", body=b"x")

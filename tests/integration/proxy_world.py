@@ -78,6 +78,7 @@ class App:
         self.arrived = asyncio.Condition()
         self.go_on = asyncio.Event()  # for paths that wait to be told
         self.connections = 0
+        self.sent = 0  # bytes of large answers
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -218,6 +219,7 @@ async def _big(app: App, seen: Seen, reader: asyncio.StreamReader, writer: async
     for _ in range(size // len(block)):
         writer.write(block)
         await writer.drain()
+        app.sent += len(block)
     return True
 
 
@@ -310,6 +312,7 @@ class Wire:
         self._target_port = target_port
         self._hung = asyncio.Event()
         self._dead = False
+        self.accepted = 0
         self._transports: set[asyncio.BaseTransport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -345,6 +348,7 @@ class Wire:
         assert task is not None
         self._tasks.add(task)
         self._transports.add(writer.transport)
+        self.accepted += 1
         far: asyncio.StreamWriter | None = None
         try:
             far_reader, far = await asyncio.open_connection(HOST, self._target_port)

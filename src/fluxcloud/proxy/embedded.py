@@ -33,14 +33,14 @@ class EmbeddedProxy:
         self._config = config
         self._counters = Counters()
         self._table = Table()
+        self._port = config.listen_port
         self._server: asyncio.Server | None = None
         self._role: Edge | Ingress | None = None
         self._front: Front | None = None
 
     @property
     def port(self) -> int:
-        assert self._server is not None, "not started"
-        return int(self._server.sockets[0].getsockname()[1])
+        return self._port
 
     async def start(self, table: Table) -> None:
         config = self._config
@@ -61,6 +61,7 @@ class EmbeddedProxy:
             ssl_handshake_timeout=config.client_header_timeout_s if context is not None else None,
             backlog=_BACKLOG,
         )
+        self._port = self._server.sockets[0].getsockname()[1]
 
     async def apply(self, table: Table) -> None:
         assert self._role is not None, "not started"
