@@ -9,6 +9,7 @@ capped at weight c, c = cap * (k*c + weight of the others). Source: LIVENESS.md 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -42,8 +43,14 @@ class Member:
 
 
 def make_member(node: Node) -> Member:
-    address = ip_address(node.endpoint.host)
-    return Member(NodeId(node.id), node.owner, address.version, int(address), node.asn, max(node.collateral, 1))
+    version, address = _parse_host(node.endpoint.host)
+    return Member(NodeId(node.id), node.owner, version, address, node.asn, max(node.collateral, 1))
+
+
+@lru_cache(maxsize=1 << 16)  # parsing costs more than the rest of a try
+def _parse_host(host: str) -> tuple[int, int]:
+    address = ip_address(host)
+    return address.version, int(address)
 
 
 @dataclass(frozen=True, slots=True)

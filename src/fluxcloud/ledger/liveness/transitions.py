@@ -104,7 +104,8 @@ def _open_case_at_quorum(state: State, node: Node, ctx: Context) -> None:
     target = NodeId(node.id)
     watch = get_watch(state, target)
     n = compute_panel_n(state, node, ctx.params)
-    if n < ctx.params.panel_min or ctx.tick_ms < watch.not_before_tick:
+    quorum = compute_quorum(n)
+    if n < ctx.params.panel_min or len(watch.sightings) < quorum or ctx.tick_ms < watch.not_before_tick:
         return
     monitors = get_monitors(state, target)
     after_tick = ctx.tick_ms - ctx.params.quorum_window_ms
@@ -114,7 +115,7 @@ def _open_case_at_quorum(state: State, node: Node, ctx: Context) -> None:
         if s.miss and s.tick > after_tick and s.monitor in monitors and _is_heard(state, s.monitor)
         and not is_paused(watch, s.monitor, ctx.tick_ms)
     ]  # fmt: skip
-    if len(misses) >= compute_quorum(n):
+    if len(misses) >= quorum:
         open_case(state, node, [NodeId(s.monitor) for s in misses], max(s.last_ok_tick for s in misses), ctx)
 
 

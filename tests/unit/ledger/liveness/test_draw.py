@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.ledger.liveness.network import make_id, make_node
 
+from factories_liveness import make_id, make_node
 from fluxcloud.ids import NodeId
 from fluxcloud.ledger.liveness.draw import draw
 from fluxcloud.ledger.liveness.electorate import Electorate, make_member

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.ledger.liveness.network import Network, make_id, make_node
 
+from factories_liveness import Network, make_id, make_node
 from fluxcloud.ids import NodeId
 from fluxcloud.ledger.liveness.messages import CaseOpened, Observation, Observe
 from fluxcloud.ledger.liveness.model import CASES, WATCHES, Case, Outcome, Sighting, Watch

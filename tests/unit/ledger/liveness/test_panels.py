@@ -3,8 +3,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from tests.unit.ledger.liveness.network import Network, make_id, make_node
 
+from factories_liveness import Network, make_id, make_node
 from fluxcloud.ids import NodeId
 from fluxcloud.ledger.liveness import panels
 from fluxcloud.ledger.liveness.duty import get_duty

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.unit.ledger.liveness.network import Network, make_id, make_node
-
+from factories_liveness import Network, make_id, make_node
 from fluxcloud.ids import NodeId, render_node
 from fluxcloud.ledger.liveness.model import CASES, SEATS, WATCHES
 from fluxcloud.ledger.liveness.panels import get_monitors

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.ledger.liveness.network import Messages, Network, make_id, make_node
 
+from factories_liveness import Messages, Network, make_id, make_node
 from fluxcloud.ledger.liveness.model import WATCHES, Outcome, Watch
 from fluxcloud.ledger.liveness.panels import get_monitors
 from fluxcloud.ledger.liveness.returns import compute_probation_ms

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
-from tests.unit.ledger.liveness.network import Network, make_id, make_node
+import pytest
 
+from factories_liveness import Network, make_id, make_node
 from fluxcloud.ledger.liveness.duty import get_duty
 from fluxcloud.ledger.liveness.model import CASES, WATCHES, Outcome
 from fluxcloud.ledger.liveness.panels import get_monitors
+from fluxcloud.ledger.nodes.model import NODES
 from fluxcloud.ledger.params import MAINNET
 
 
@@ -81,3 +84,42 @@ def test_a_third_of_two_hundred_die_at_once_and_all_are_declared() -> None:
         monitors = get_monitors(network.state, make_id(k))
         assert len(monitors) == 5
         assert not gone & set(monitors)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_churn__invariants_indexes_and_views_hold(seed: int) -> None:
+    """Nodes die, come back, drain, retire and register at random; `Network` checks the state after each block."""
+    choose = random.Random(seed)
+    network = Network([make_node(k, operator=k % 9) for k in range(1, 16)], epoch_ms=10_000)
+    registered = 15
+    for _ in range(200):
+        k = choose.randrange(1, registered + 1)
+        state, is_dead = network.node(k).state, make_id(k) in network.dead
+        if state in ("down", "deactivated") and is_dead:
+            del network.dead[make_id(k)]
+            network.set_state(k, "pending")
+        elif state == "active" and not is_dead and len(network.dead) < 5:
+            if choose.random() < 0.2:
+                network.kill(k)
+            elif choose.random() < 0.1:
+                network.set_state(k, "draining", network.tick_ms + 3_000)
+        elif state == "draining":
+            network.set_state(k, "active")
+        elif state in ("down", "pending") and choose.random() < 0.1:
+            network.set_state(k, "retired")
+        if choose.random() < 0.02:
+            registered += 1
+            network.state.set(NODES, make_id(registered), make_node(registered, state="pending"))
+        network.walk(lambda: True, blocks_max=1)
+    # peace: who lives is up again, and everybody is watched by as many as can be
+    network.dead.clear()
+    for k in range(1, registered + 1):
+        if network.node(k).state in ("down", "draining"):
+            network.set_state(k, "pending" if network.node(k).state == "down" else "active")
+    network.walk(lambda: network.height == 240, blocks_max=40)
+    states = {k: network.node(k).state for k in range(1, registered + 1)}
+    assert {*states.values()} <= {"active", "retired"}
+    owners = {network.node(k).owner for k in states if states[k] == "active"}
+    for k in states:
+        seats = min(5, len(owners - {network.node(k).owner})) if states[k] == "active" else 0
+        assert len(get_monitors(network.state, make_id(k))) == seats
