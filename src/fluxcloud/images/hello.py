@@ -27,7 +27,9 @@ _SCRIPT = """set -e
 mkdir -p /tmp/www
 cat > /tmp/www/index.html <<END
 {page}END
-exec httpd -f -p {port} -h /tmp/www
+trap "exit 0" TERM
+httpd -f -p {port} -h /tmp/www &
+wait
 """
 
 

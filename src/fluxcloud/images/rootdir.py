@@ -13,6 +13,7 @@ from .errors import BadLayer, UnsafeLink, UnsafePath
 
 NAME_BYTES_MAX = 255
 PATH_BYTES_MAX = 4096
+DEPTH_MAX = 256
 _LINKS_MAX = 40
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -25,6 +26,8 @@ def split_path(path: str) -> Parts:
     if not raw or len(raw) > PATH_BYTES_MAX:
         raise UnsafePath(f"path {path[:80]!r}: allowed are 1 to {PATH_BYTES_MAX} bytes, no NUL")
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
+    if len(parts) > DEPTH_MAX:
+        raise UnsafePath(f"path {path[:80]!r}: {len(parts)} folders deep; at most {DEPTH_MAX} are allowed")
     for part in parts:
         if part == "..":
             raise UnsafePath(f"path {path[:200]!r}: `..` is not allowed")
@@ -100,6 +103,8 @@ class RootDir:
                     pending.extend(reversed([name for name in target.split("/") if name not in ("", ".")]))
                     continue
                 done.append(part)
+                if len(done) > DEPTH_MAX:
+                    raise UnsafePath(f"path {'/'.join(parts)[:80]!r}: links lead over {DEPTH_MAX} folders deep")
                 if not pending and not create:
                     break
                 below = _enter(part, current, create=create)

@@ -9,12 +9,12 @@ name when all of it was right (rename). Sizes in bytes.
 from __future__ import annotations
 
 import os
-import shutil
 import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from .deletion import delete_folder
 from .errors import BadLayer, DigestMismatch, ImageRejected, TooBig
 from .layer import LayerStream, open_layer
 from .manifest import Image, check_platform, get_host_platform, load_image
@@ -66,7 +66,7 @@ def unpack_image(
         _unpack_layers(store, image, root, limits or Limits(), owner or Owner())
         os.rename(root, target)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        delete_folder(scratch)
     return image
 
 

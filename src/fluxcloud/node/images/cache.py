@@ -8,10 +8,10 @@ flushed. So a power cut can't leave half-written files that look whole.
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...images.deletion import delete_folder
 from ...images.manifest import Image, load_image
 from ...images.store import ContentStore, validate_digest
 from ...images.unpack import Limits, Owner, unpack_image
@@ -39,13 +39,13 @@ class ImageCache:
         """Unpack the image unless that was done since the machine started."""
         folder = self._folder / validate_digest(digest)
         if not self._is_fresh(folder):
-            delete_tree(folder)
+            delete_folder(folder)
             folder.mkdir(parents=True)
             try:
                 unpack_image(self._store, digest, folder / "root", limits=self._limits, owner=self._owner)
                 (folder / "mark").write_text(self._mark())
             except BaseException:
-                delete_tree(folder)
+                delete_folder(folder)
                 raise
         return UnpackedImage(load_image(self._store, digest), folder / "root")
 
@@ -60,7 +60,7 @@ class ImageCache:
 
     def remove(self, digest: str) -> None:
         """Only when no copy runs it any more."""
-        delete_tree(self._folder / validate_digest(digest))
+        delete_folder(self._folder / validate_digest(digest))
 
     def _mark(self) -> str:
         return f"{self._boot} {self._owner.keep_ids} {self._owner.base}"
@@ -70,16 +70,3 @@ class ImageCache:
             return (folder / "mark").read_text() == self._mark()
         except (FileNotFoundError, NotADirectoryError):
             return False
-
-
-def delete_tree(folder: Path) -> None:
-    """Images may hold folders without any right for their owner: given back before deleting."""
-    if not folder.is_dir():
-        return
-    if os.geteuid() != 0:
-        for place, names, _ in os.walk(folder):
-            for name in names:
-                path = os.path.join(place, name)
-                if not os.path.islink(path):
-                    os.chmod(path, 0o700)
-    shutil.rmtree(folder)

@@ -106,7 +106,7 @@ class Cgroups:
         for hierarchy, folder in zip(self._hierarchies, folders, strict=True):
             if hierarchy.version == 2:
                 self._delegate(hierarchy)
-            folder.mkdir(parents=True)
+            _make_folder(folder)
             for file, text in render_limits(hierarchy, spec):
                 with contextlib.suppress(*((OSError,) if file in _OPTIONAL else ())):
                     (folder / file).write_text(text)
@@ -165,3 +165,12 @@ class Cgroups:
         enabled = " ".join(f"+{name}" for name in sorted(hierarchy.controllers))
         for folder in (hierarchy.mount, hierarchy.mount / "fluxcloud", hierarchy.mount / self._base):
             (folder / "cgroup.subtree_control").write_text(enabled)
+
+
+def _make_folder(folder: Path) -> None:
+    """Another runtime may be deleting the shared parent that it left empty."""
+    for _ in range(3):
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Turns what a container prints into the lines of a bounded log; runs in the copy's relay process.
 
 Folder `log` of a component holds segments named by the count of bytes before them. A line is `<ms> <o|e> <text>`;
-text of over LINE_BYTES_MAX is split. At half the bound a new segment begins and all but the last one are deleted, so the bound
-holds whether or not an agent runs, and a position counted from the beginning stays good. Read by logs.py.
+text of over LINE_BYTES_MAX is split. At half the bound a new segment begins and all but the last one are deleted, so
+the bound holds whether or not an agent runs, and a position counted from the beginning stays good. Read by logs.py.
 """
 
 from __future__ import annotations

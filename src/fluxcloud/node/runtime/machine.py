@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...images.deletion import delete_folder
 from .base import Isolation
 from .cgroups import Cgroups
 from .mounts import mount_overlay, mount_with_ids_of, run_with_private_mounts
@@ -59,7 +60,7 @@ def observe_machine(root: Path) -> Machine:
         own_ids = as_root and bool(mount_point) and _try_mapped_overlay(scratch, mount_point)
         overlay = own_ids or _try_overlay(scratch, as_root)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        delete_folder(scratch)
     cgroups = Cgroups.try_open(root) if as_root else None
     if not as_root:
         reasons.append("all ids of an image are one id here and limits are soft: run the agent as root for hard ones")

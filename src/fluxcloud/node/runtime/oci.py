@@ -45,6 +45,7 @@ from .logs import read_log
 from .machine import IDS_FIRST, IDS_PER_COPY, Machine, observe_machine
 from .plain import build_plain_command, validate_plain
 from .pod import build_pod_command, get_holder, is_pod_alive, start_pod
+from .process import find_user
 from .procs import get_boot_id, open_pidfd, read_ref, send_signal
 from .record import BrokenRecord, CopyRecord, get_container, observe_component, read_record, write_record
 from .removal import kill_copy, name_group, remove_folders
@@ -77,7 +78,7 @@ class OciRuntime:
             self._machine = machine
             owner = Owner(keep_ids=machine.as_root and machine.contained, base=get_image_base(machine))
             self._images = ImageCache(self._layout.images, self._store, boot=get_boot_id(), owner=owner)
-            await asyncio.to_thread(remove_folders, self._layout, self._list_leftovers())
+            await asyncio.to_thread(remove_folders, self._list_leftovers())
         for key in self._layout.list_keys():
             self._watch(self._layout.copy(key))
         return machine.render()
@@ -216,6 +217,9 @@ class OciRuntime:
             raise Temporary(f"image {digest[:19]} is not unpacked yet")
         return image
 
+    def _list_images(self, record: CopyRecord) -> list[UnpackedImage]:
+        return [self._get_image(spec.image) for spec in record.spec.components]
+
     def _make_folders(self, paths: CopyPaths, record: CopyRecord) -> None:
         paths.folder.mkdir(mode=0o700)
         for spec in record.spec.components:
@@ -246,9 +250,14 @@ class OciRuntime:
     async def _start_pod(self, paths: CopyPaths, record: CopyRecord) -> None:
         """What still runs of the copy is in namespaces that nothing can join any more, so it ends first."""
         await asyncio.to_thread(kill_copy, paths, self._get_machine().cgroups)
-        command = build_pod_command(self._get_machine(), paths, record, self._config.log_max_bytes)
+        command = build_pod_command(
+            self._get_machine(), paths, record, self._config.log_max_bytes, self._count_users(record)
+        )
         shim = await start_pod(command, paths, record)
         self._children[shim.pid] = shim
+
+    def _count_users(self, record: CopyRecord) -> int:
+        return sum(find_user(image, image.image.process.user or "").uid > 0 for image in self._list_images(record))
 
     async def _start_component(self, paths: CopyPaths, record: CopyRecord, spec: ComponentSpec) -> None:
         machine, folder = self._get_machine(), paths.component(spec.name)
@@ -345,7 +354,9 @@ class OciRuntime:
             paths.spec.unlink(missing_ok=True)
             await asyncio.to_thread(kill_copy, paths, cgroups)
             self._reap()
-            await asyncio.to_thread(remove_folders, self._layout, [paths])
+            await asyncio.to_thread(remove_folders, [paths])
+            if cgroups and not self._layout.list_keys():
+                cgroups.remove_all()
         self._changed.set()
 
 

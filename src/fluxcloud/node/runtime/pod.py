@@ -19,6 +19,7 @@ from .waiting import read_until
 
 _START_TIMEOUT_S = 10.0
 _DIE = "setpriv --pdeathsig KILL"  # with pod.sh; not where processes are plain, for there is no setpriv perhaps
+_SPARE = 3  # for one namespace in use: the kernel is late in forgetting those that ended
 _HERE = Path(__file__).parent
 
 
@@ -28,19 +29,29 @@ class PodCommand:
     map_ids: bool
 
 
-def build_pod_command(machine: Machine, paths: CopyPaths, record: CopyRecord, log_bytes_max: int) -> PodCommand:
-    """Pure. As root the relay joins the network namespace only and then becomes the last id of the copy's range."""
+def build_pod_command(
+    machine: Machine, paths: CopyPaths, record: CopyRecord, log_bytes_max: int, nested: int
+) -> PodCommand:
+    """`nested` of the components have a user of their own and need a namespace inside the copy's for that. Pure.
+
+    As root the relay joins the network namespace only and then becomes the last id of the copy's range.
+    """
     ports = ",".join(str(port) for port in sorted({p for c in record.spec.components for p in c.ports}))
     names = [component.name for component in record.spec.components]
     if not machine.contained:
-        holder, enter, ports = "", "", NO_NETWORK
+        holder, user, enter, ports = "", "", "", NO_NETWORK
     elif machine.as_root:
-        holder, enter = f"unshare --user --net -- {_DIE}", "nsenter --net=/proc/%s/ns/net --"
+        holder, user, enter = (
+            f"unshare --user --net -- {_DIE}",
+            "nsenter -t %s -U --",
+            "nsenter --net=/proc/%s/ns/net --",
+        )
     else:
-        holder, enter = f"unshare --map-root-user --net -- {_DIE}", "nsenter --preserve-credentials -t %s -U -n --"
+        holder = f"unshare --map-root-user --net -- {_DIE}"
+        user, enter = (f"nsenter --preserve-credentials -t %s {spaces} --" for spaces in ("-U", "-U -n"))
     uid = record.ids + IDS_PER_COPY - 1 if record.ids else -1
     relay = [sys.executable, "-I", "-S", str(_HERE / "podmain.py"), str(uid), str(log_bytes_max)]
-    argv = ["/bin/sh", str(_HERE / "pod.sh"), str(paths.pod), holder, enter, *relay]
+    argv = ["/bin/sh", str(_HERE / "pod.sh"), str(paths.pod), holder, user, enter, str(_SPARE * nested), *relay]
     return PodCommand([*argv, str(paths.sockets), ports, str(paths.folder), *names], map_ids=bool(record.ids))
 
 

@@ -1,12 +1,13 @@
 # The keeper of one copy: holds its namespaces open and its relay running, with or without an agent.
-#   pod.sh FOLDER HOLDER_PREFIX ENTER_PREFIX RELAY...     (prefixes: words, %s is the holder's pid)
+#   pod.sh FOLDER HOLDER_PREFIX USER_PREFIX ENTER_PREFIX NESTED RELAY...   (prefixes: words, %s is the holder's pid)
+# NESTED is how many user namespaces may be made inside: none, unless bubblewrap itself needs some.
 # Standard output tells the agent of progress (`held`, then the relay's `up`); standard input must say `go` in between, after
 # the ids were mapped. End of input instead means that the agent died half-way: then everything here ends too.
 # Written here: shim.pid and holder.pid (pid, start time, boot).
 set -u
 exec 7>&1 1>/dev/null
-folder=$1 holder_prefix=$2 enter_prefix=$3
-shift 3
+folder=$1 holder_prefix=$2 user_prefix=$3 enter_prefix=$4 nested=$5
+shift 5
 read -r boot </proc/sys/kernel/random/boot_id
 start_of() { shift 21; printf '%s' "$1"; }
 record() {
@@ -21,11 +22,15 @@ holder=$!
 record holder "$holder"
 read -r word || word=
 [ "$word" = go ] || { kill -9 "$holder"; exit 1; }
-enter=""
-for word in $enter_prefix; do
-    case $word in *%s*) word="${word%%%s*}$holder${word#*%s}" ;; esac
-    enter="$enter $word"
-done
+name_holder() {
+    for word in $1; do
+        case $word in *%s*) word="${word%%%s*}$holder${word#*%s}" ;; esac
+        printf '%s ' "$word"
+    done
+}
+enter=$(name_holder "$enter_prefix")
+# shellcheck disable=SC2046
+[ -z "$user_prefix" ] || $(name_holder "$user_prefix") sh -c 'echo "$1" >/proc/sys/user/max_user_namespaces' sh "$nested"
 while kill -0 "$holder" 2>/dev/null; do
     # shellcheck disable=SC2086
     $enter "$@" </dev/null 2>"$folder/err"

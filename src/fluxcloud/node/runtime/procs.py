@@ -1,7 +1,7 @@
 """Processes by pid and start time: a pid alone may belong to a stranger after the machine has reused it.
 
-A record is a line `pid start boot`: start time in clock ticks since the machine's start (field 22 of
-/proc/PID/stat) and the id of that start. `list_pids` finds all processes of a runtime's folder, whether or not an agent runs.
+A record is a line `pid start boot`: start time in clock ticks since the machine's start (field 22 of /proc/PID/stat)
+and the id of that start. `list_pids` finds all processes of a runtime's folder, whether or not an agent runs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Carries bytes between unix sockets outside a copy's network namespace and TCP ports inside it.
 
 One selector loop in the copy's relay process (see podmain.py) for all ports. The connection inside is made first, and
-where nothing listens the outer one is closed at once, so a caller sees what it would see at the port itself. Each direction
-ends by itself (half-close); a side that does not read stops the other side's reading (at most BUFFER_BYTES are held).
-Only the standard library's small modules: there is one such process per copy.
+where nothing listens the outer one is closed at once, so a caller sees what it would see at the port itself. Each
+direction ends by itself (half-close); a side that does not read stops the other side's reading (at most BUFFER_BYTES
+are held). Only the standard library's small modules: there is one such process per copy.
 """
 
 from __future__ import annotations

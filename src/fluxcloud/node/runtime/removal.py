@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import time
 
+from ...images.deletion import delete_folder
 from .cgroups import Cgroups
-from .layout import CopyPaths, Layout
+from .layout import CopyPaths
 from .pod import stop_pod
 from .procs import find_pids
 
 _KILL_TIMEOUT_S = 10.0
-_DELETE_TIMEOUT_S = 300.0
 
 
 def name_group(paths: CopyPaths, component: str) -> str:
@@ -40,12 +39,11 @@ def kill_copy(paths: CopyPaths, cgroups: Cgroups | None) -> None:
             cgroups.remove(name_group(paths, component))
 
 
-def remove_folders(layout: Layout, copies: list[CopyPaths]) -> None:
+def remove_folders(copies: list[CopyPaths]) -> None:
     """Blocking. Raises OSError."""
     for paths in copies:
         for folder in (paths.sockets, paths.folder):
-            if folder.is_dir():
-                _delete(str(folder))
+            delete_folder(folder)
 
 
 def _list_pids(paths: CopyPaths, cgroups: Cgroups | None) -> list[int]:
@@ -61,13 +59,3 @@ def _list_components(paths: CopyPaths) -> list[str]:
     with contextlib.suppress(FileNotFoundError):
         return sorted(os.listdir(paths.folder / "c"))
     return []
-
-
-def _delete(folder: str) -> None:
-    """By `rm`: an app may have nested folders deeper than Python's stack, and taken rights away from its own."""
-    if os.geteuid() != 0:
-        subprocess.run(["chmod", "-R", "u+rwX", folder], capture_output=True, timeout=_DELETE_TIMEOUT_S, check=False)
-    argv = ["rm", "-rf", folder]
-    done = subprocess.run(argv, capture_output=True, timeout=_DELETE_TIMEOUT_S, check=False)
-    if done.returncode:
-        raise OSError(f"{folder} can't be deleted: {done.stderr.decode(errors='replace')[-200:].strip()}")
