@@ -518,6 +518,68 @@ async def test_node_comes_back__used_again(world: World) -> None:
     assert {(await world.ask()).body for _ in range(6)} == {b"node1n0", b"node1n1"}
 
 
+class Load:
+    """Visitors that ask one request after the other, each with a number of its own in its body or target."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._stopped = False
+        self.answers: list[tuple[str, int, int]] = []  # kind, number, status
+        self.slowest_s: dict[str, float] = {"get": 0.0, "keyed": 0.0, "post": 0.0}
+
+    async def run(self, visitors: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            for index in range(visitors):
+                group.create_task(self._visit(tuple(self.slowest_s)[index % 3], index * 100_000))
+
+    async def stop_after(self, count: int) -> None:
+        """Once so many more answers have come."""
+        goal = len(self.answers) + count
+        async with asyncio.timeout(20):
+            while len(self.answers) < goal:
+                await asyncio.sleep(0.01)
+        self._stopped = True
+
+    async def _visit(self, kind: str, number: int) -> None:
+        client = await self._world.connect()
+        while not self._stopped:
+            number += 1
+            began = time.monotonic()
+            if kind == "get":
+                answer = await client.ask(target=f"/{number}")
+            else:
+                key = f"Idempotency-Key: {number}\r\n" if kind == "keyed" else ""
+                answer = await client.ask("POST", "/", headers=key, body=f"{kind} {number}".encode())
+            self.slowest_s[kind] = max(self.slowest_s[kind], time.monotonic() - began)
+            self.answers.append((kind, number, answer.status))
+
+    def count_failed(self, kind: str) -> int:
+        return sum(status != 200 for asked, _, status in self.answers if asked == kind)
+
+
+@pytest.mark.parametrize("fault", ["kill", "hang", "drain"])
+async def test_fault_under_load__class_a_never_fails_and_no_post_is_done_twice(world: World, fault: str) -> None:
+    await world.start(3)
+    load = Load(world)
+    running = asyncio.create_task(load.run(12))
+    await world.nodes[0].app.wait_for_requests(100)
+    if fault == "kill":
+        await world.nodes[0].wire.kill()
+    elif fault == "hang":
+        world.nodes[0].wire.hang()
+    else:
+        await world.edge.apply(world.table(servers=world.servers("drain")))
+    if fault != "drain":
+        await wait_until_down(world.edge, "node1n0")
+    await load.stop_after(200)
+    await running
+    assert (load.count_failed("get"), load.count_failed("keyed")) == (0, 0)
+    assert max(load.slowest_s["get"], load.slowest_s["keyed"]) < LATENCY_MAX_S
+    assert load.count_failed("post") <= (0 if fault == "drain" else 4)  # at most those under way
+    done = [seen.body for app in world.apps for seen in app.seen if seen.body.startswith(b"post")]
+    assert len(done) == len(set(done))
+
+
 @pytest.mark.parametrize("fault", ["empty", "half-head", "junk"])
 async def test_app_breaks__get_gets_502(world: World, fault: str) -> None:
     await world.start(2)

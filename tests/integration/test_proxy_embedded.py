@@ -17,7 +17,7 @@ import uvloop
 from fluxcloud.proxy.base import ProxyStats
 from fluxcloud.proxy.embedded import EmbeddedProxy
 from fluxcloud.proxy.routes import Route, Server, Table
-from integration.proxy_world import HOST, KEY, Engine, World
+from integration.proxy_world import HOST, KEY, App, Engine, World
 
 pytest.register_assert_rewrite("integration.proxy_contract")
 
@@ -120,6 +120,17 @@ async def test_no_answer_in_time__504(world: World) -> None:
     assert (answer.status, answer.error) == (504, "upstream_timeout")
 
 
+async def test_only_node_restarts__request_waits_for_it(world: World) -> None:
+    await world.start(1)
+    node = world.nodes[0]
+    assert (await world.ask()).status == 200
+    await node.wire.kill()
+    asking = asyncio.create_task(world.ask())
+    await wait_until_down(world.edge, "node1n0")
+    await node.wire.revive()  # type: ignore[union-attr]
+    assert (await asking).status == 200
+
+
 # -- limits
 
 
@@ -193,6 +204,15 @@ async def test_keyed_request__too_large_to_keep_is_sent_once(world: World, body:
     assert (await client.read_answer()).body == b"node1n0 " + content
 
 
+async def wait_until_still(app: App) -> None:
+    """Until the app can send no more."""
+    sent = -1
+    while sent != app.sent:
+        sent = app.sent
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 0.3)
+
+
 async def test_memory__answer_nobody_reads_is_held_back_at_the_app(world: World) -> None:
     """1 GiB is asked for and not read; the process that holds visitor, edge, ingress and app does not take it in."""
     await world.start(1)
@@ -201,12 +221,21 @@ async def test_memory__answer_nobody_reads_is_held_back_at_the_app(world: World)
     client.send(b"GET /big?1073741824 HTTP/1.1\r\nHost: shop.test\r\n\r\n")
     app = world.nodes[0].app
     await app.wait_for_requests(1)
-    sent = -1
-    while sent != app.sent:  # until it stands still
-        sent = app.sent
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.Event().wait(), 0.3)
-    assert sent < 64 * 2**20
+    await wait_until_still(app)
+    assert app.sent < 64 * 2**20
+    client.close()
+
+
+async def test_memory__visitor_that_only_asks_is_not_served_on(world: World) -> None:
+    """A hundred answers of 4 MiB are asked for in one go and none is read."""
+    await world.start(1)
+    client = await world.connect()
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    client.send(b"GET /big?4194304 HTTP/1.1\r\nHost: shop.test\r\n\r\n" * 100)
+    app = world.nodes[0].app
+    await app.wait_for_requests(1)
+    await wait_until_still(app)
+    assert len(app.seen) < 20
     client.close()
 
 
@@ -261,6 +290,15 @@ async def test_removed_gateway__open_connections_end(world: World, tmp_path: Pat
     with contextlib.suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.transport.abort()
+
+
+async def test_gateway_removed_and_back__served_again(world: World) -> None:
+    await world.start(1)
+    node = world.nodes[0]
+    await node.ingress.apply(world.ingress_table(node.app, peers=()))
+    await wait_until_down(world.edge, "node1n0")
+    await node.ingress.apply(world.ingress_table(node.app))
+    assert (await world.ask()).status == 200  # it waits until the edge sees the node again
 
 
 async def test_peer_says_it_is_leaving__its_requests_finish(world: World) -> None:
