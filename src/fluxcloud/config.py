@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -17,6 +17,7 @@ from .errors import ConfigError
 T = TypeVar("T")
 
 
+@dataclass_transform(frozen_default=True)
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file: unknown keys are refused."""
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from ..ids import Address, NodeId, render_address, render_app
+from ..ids import Address, AppId, NodeId, render_address, render_app
 from ..ledger.apps.messages import DeleteApp, ScaleGroup, UndeleteApp
 from ..ledger.apps.model import APPS
-from ..sdk.apps import AppView, find_app, read_app
+from ..sdk.apps import AppView, find_app, find_view, read_app
 from .common import require_yes, verb, with_context
 from .eventlog import collect_app_events, render_events
 from .explain import explain_app, render_explanation
@@ -62,7 +62,7 @@ def _summarise(view: AppView, session: Session) -> dict[str, Any]:
 async def show_app(app: str, context_name: str | None, output: Output) -> None:
     """One app: where it serves from, its address, its copies."""
     async with open_session(context_name) as session:
-        view = await read_app(session.chain, (await find_app(session.chain, app)).id)
+        view = await find_view(session.chain, app)
         status = await session.chain.status()
         rows = build_rows(view, session, status.tick_ms)
         nodes = [NodeId(placement.node) for _, placement in view.list_active() if placement.phase == "running"]
@@ -93,7 +93,7 @@ async def events_command(app: str, from_height: int, follow: bool, context_name:
     """What happened to an app, oldest first."""
     async with open_session(context_name) as session:
         found = await find_app(session.chain, app)
-        async for rows in collect_app_events(session, found.id, from_height, follow=follow):
+        async for rows in collect_app_events(session, AppId(found.id), from_height, follow=follow):
             output.data("app-events/1", {"events": rows}, render_events(rows))
 
 
@@ -108,8 +108,9 @@ async def delete_app(app: str, yes: bool, context_name: str | None, output: Outp
         found = await find_app(session.chain, app)
         require_yes(f"This stops every copy of {found.name}.", found.name, yes=yes)
         await session.chain.submit((DeleteApp(app=found.id),), session.wallet)
-    text = f"{found.name} is deleted; `fluxcloud app undelete {render_app(found.id)}` brings it back within 72 h"  # type: ignore[arg-type]
-    output.data("app-delete/1", {"name": found.name, "id": render_app(found.id)}, text)  # type: ignore[arg-type]
+    app_id = render_app(AppId(found.id))
+    text = f"{found.name} is deleted; `fluxcloud app undelete {app_id}` brings it back within 72 h"
+    output.data("app-delete/1", {"name": found.name, "id": app_id}, text)
 
 
 @app_command.command("undelete")
@@ -133,7 +134,7 @@ async def undelete_app(app: str, context_name: str | None, output: Output) -> No
 async def scale_command(app: str, replicas: int, group: str | None, context_name: str | None, output: Output) -> None:
     """Change how many copies run."""
     async with open_session(context_name) as session:
-        view = await read_app(session.chain, (await find_app(session.chain, app)).id)
+        view = await find_view(session.chain, app)
         chosen = _choose_group(view, group)
         await session.chain.submit((ScaleGroup(app=view.id, group=chosen, replicas=replicas),), session.wallet)
     if replicas < 3:
@@ -144,7 +145,7 @@ async def scale_command(app: str, replicas: int, group: str | None, context_name
 
 def _choose_group(view: AppView, wanted: str | None) -> str:
     names = sorted(view.groups)
-    if wanted in view.groups:
+    if wanted is not None and wanted in view.groups:
         return wanted
     if wanted is None and len(names) == 1:
         return names[0]

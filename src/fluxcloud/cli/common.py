@@ -7,17 +7,17 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec
+from typing import Any, TypeVar
 
 import click
 
 from ..errors import FluxCloudError
 from .output import INTERRUPTED, UNEXPECTED, CliError, Output, as_cli_error
 
-P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def verb(function: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+def verb(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Give a coroutine function `--json` and `-q`, run it, and end with its exit code.
 
     It gets `output` as a keyword. Ctrl-C detaches with 130 and cancels nothing on the network.
@@ -44,7 +44,7 @@ def verb(function: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     return run
 
 
-def with_context(function: Callable[P, Any]) -> Callable[P, Any]:
+def with_context(function: F) -> F:
     """Add `-c/--context` to a verb that talks to a network."""
     return click.option("-c", "--context", "context_name", help="Network to use (default: the local one).")(function)
 

@@ -12,11 +12,13 @@ from typing import Any, Literal
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ..chain.home import init_home
 from ..config import render_toml
 from ..crypto import PrivateKey, address_of_ed25519
 from ..ids import GatewayId, NodeId, render_gateway, render_node
 from ..ledger.gateways.model import Gateway
-from ..ledger.genesis import Genesis, compute_genesis_gateway_id, compute_genesis_node_id, render_genesis
+from ..ledger.genesis_file import render_genesis
+from ..ledger.genesis_model import Genesis, compute_genesis_gateway_id, compute_genesis_node_id
 from ..ledger.nodes.model import Capacity, Endpoint, Node
 from ..ledger.params import MINIMAL
 from ..sdk.wallet import Wallet, write_key
@@ -60,9 +62,7 @@ def create_network(layout: Layout, plan: Plan) -> NetworkFile:
     wallet = Wallet.create(layout.key(ACCOUNT))
     nodes = [_make_node(layout, plan, number) for number in range(1, plan.nodes + 1)]
     gateways = [_make_gateway(layout, number) for number in range(1, plan.gateways + 1)]
-    from ..chain.node import init_home
-
-    validator = init_home(layout.chain, links=MINIMAL.tip_links)
+    validator = init_home(layout.chain, MINIMAL.tip_links)
     accounts = [(wallet.address, ACCOUNT_FLUX * FLUX), *((node.owner, node.collateral) for node in nodes)]
     genesis = Genesis(
         chain_id=places.CHAIN_ID,

@@ -9,14 +9,14 @@ from ..ledger.apps.model import AppGroup, Placement, Slot
 from ..ledger.nodes.model import NODES
 from ..ledger.scheduler.explain import render_refusals
 from ..ledger.scheduler.messages import CopyUnplaced
-from ..sdk.apps import AppView, find_app, read_app
+from ..sdk.apps import AppView, find_view
 from .output import render_age
 from .session import Session
 
 
 async def explain_app(session: Session, name: str) -> dict[str, Any]:
     """`{"app", "slots": [{"slot", "where", "why"}]}`, spares named `spare 0`."""
-    view = await read_app(session.chain, (await find_app(session.chain, name)).id)
+    view = await find_view(session.chain, name)
     status = await session.chain.status()
     unplaced = await _last_refusals(session, view, status.first_height)
     slots = []

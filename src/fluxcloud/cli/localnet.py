@@ -182,7 +182,7 @@ class LocalNetwork:
     # --- what people see --------------------------------------------------------------------------------------------
 
     def _find_subnet(self) -> int:
-        from ..ledger.genesis import parse_genesis
+        from ..ledger.genesis_file import parse_genesis
 
         genesis = parse_genesis(self.layout.genesis.read_text())
         return int(genesis.nodes[0].endpoint.host.split(".")[1])

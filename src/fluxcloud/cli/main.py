@@ -52,7 +52,7 @@ class _LazyGroup(click.Group):
         except click.UsageError as error:
             near = _find_near(args[0])
             if near:
-                error.message += f" Did you mean {near!r}?"
+                raise click.UsageError(f"{error.message} Did you mean {near!r}?", ctx) from None
             raise
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..ids import NodeId, render_node
+from ..ids import AppId, NodeId, render_node
 from ..ledger.apps.model import APPS, Placement
 from ..sdk.apps import AppView, find_app, read_app
 from .common import Screen, verb, with_context
@@ -89,9 +89,9 @@ def render_rows(rows: list[dict[str, Any]]) -> str:
 async def collect(session: Session, app_name: str | None) -> list[dict[str, Any]]:
     """Rows of one app, or of every app that is not deleted."""
     if app_name:
-        app_ids = [(await find_app(session.chain, app_name)).id]
+        app_ids = [AppId((await find_app(session.chain, app_name)).id)]
     else:
-        app_ids = [app.id for _, app in await session.chain.scan(APPS) if app.status == "active"]
+        app_ids = [app_id for app_id, app in await session.chain.scan(APPS) if app.status == "active"]
     status = await session.chain.status()
     rows = []
     for app_id in app_ids:

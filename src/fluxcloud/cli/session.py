@@ -10,13 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
 from ..ids import NodeId, render_node
 from ..ledger.apps.model import ASSIGN
-from ..ledger.genesis import Genesis, parse_genesis
 from ..ledger.liveness.model import CASES, SEATS
 from ..ledger.nodes.model import NODES
-from ..sdk.client import Chain
+from ..sdk.client import Chain, load_genesis
 from ..sdk.wallet import Wallet
 from .context import Context, load_context
 from .control import ask_control
@@ -97,14 +95,6 @@ class Session:
         except CliError:
             return rows
         return [{**row, "node_pids": pids.get(row["node"], [])} for row in rows]
-
-
-def load_genesis(path: Path) -> Genesis:
-    """The genesis whose validators are trusted. Raises ConfigError naming the file."""
-    try:
-        return parse_genesis(path.read_text())
-    except OSError as error:
-        raise ConfigError(str(path), f"can't be read: {error.strerror}") from error
 
 
 @asynccontextmanager

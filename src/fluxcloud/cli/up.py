@@ -1,7 +1,7 @@
 """`fluxcloud up`: a whole network on this machine, as child processes of this one.
 
-Everything lives in one data directory; a lock keeps two `up` out of it. What an earlier `up` left behind (it was killed)
-is ended first: daemons are started anew, copies are the agents' to start.
+Everything lives in one data directory; a lock keeps two `up` out of it. What an earlier `up` left behind (it was
+killed) is ended first: daemons are started anew, copies are the agents' to start.
 """
 
 from __future__ import annotations

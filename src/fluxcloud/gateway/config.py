@@ -9,7 +9,7 @@ from ..config import load_config as load_any
 
 
 class GatewayConfig(Section):
-    """`home` holds `hot.key` and `cert.der`, the identity that the ledger knows. The validators of `genesis` are trusted."""
+    """`home` holds `hot.key` and `cert.der`, the identity that the ledger knows. `genesis` names whom to trust."""
 
     home: str
     id: str

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 
 from ..errors import Rejected
 from ..ids import AppId, parse_app
-from ..ledger.apps.model import APPS, GROUPS, NAMES, PLACEMENTS, REVISIONS, ROUTES, App, AppGroup, Placement, Routes
+from ..ledger.apps.model import (
+    APPS,
+    GROUPS,
+    NAMES,
+    PLACEMENTS,
+    REVISIONS,
+    ROUTES,
+    App,
+    AppGroup,
+    NameRecord,
+    Placement,
+    Routes,
+)
 from ..ledger.apps.spec import SPEC, Spec
 from .client import Chain
 
@@ -63,7 +75,9 @@ async def find_app(chain: Chain, name_or_id: str) -> App:
     if name_or_id.startswith("app1"):
         app_id = parse_app(name_or_id)
     else:
-        record = await chain.read(NAMES, name_or_id) if name_or_id.isascii() else None
+        record: NameRecord | None = None
+        if name_or_id.isascii():
+            record = await chain.read(NAMES, name_or_id)
         if record is None:
             raise AppNotFound(f"no app is named {name_or_id!r}", hint="fluxcloud app list")
         app_id = AppId(record.app)
@@ -71,6 +85,11 @@ async def find_app(chain: Chain, name_or_id: str) -> App:
     if app is None:
         raise AppNotFound(f"no app {name_or_id!r}", hint="fluxcloud app list")
     return app
+
+
+async def find_view(chain: Chain, name_or_id: str) -> AppView:
+    """The app of this name (or id) with all its records. Raises AppNotFound (sdk/4)."""
+    return await read_app(chain, AppId((await find_app(chain, name_or_id)).id))
 
 
 async def read_app(chain: Chain, app_id: AppId) -> AppView:
@@ -82,10 +101,11 @@ async def read_app(chain: Chain, app_id: AppId) -> AppView:
     assert revision is not None, "an app's revision is kept as long as the app"
     groups = await chain.scan(GROUPS, prefix=app_id)
     placements = await chain.scan(PLACEMENTS, prefix=app_id)
+    routes = await chain.read(ROUTES, app_id)
     return AppView(
         app=app,
         spec=SPEC.decode(revision.public),
         groups={key[1]: group for key, group in groups},
         placements={key[1]: placement for key, placement in placements},
-        routes=await chain.read(ROUTES, app_id),
+        routes=routes,
     )

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...ids import NodeId, parse_node, render_node
+from ...ids import AppId, NodeId, parse_node, render_node
 from ...ledger.nodes.messages import NodeStateChanged
 from ...sdk.apps import AppView, find_app, read_app
 from ..control import ask_control
@@ -111,7 +111,7 @@ class FailoverDemo:
     async def run(self, kinds: tuple[str, ...], rate: float) -> dict[str, Any]:
         """The result in the form `demo.failover/1`, without its schema."""
         app = await find_app(self.session.chain, APP)
-        app_id = (await read_app(self.session.chain, app.id)).id  # type: ignore[arg-type]
+        app_id = AppId(app.id)
         await self._wait_whole(app_id, "the app is whole")
         events = asyncio.create_task(self._follow_events())
         load = await start_load(self.session, APP, rate)
@@ -131,7 +131,7 @@ class FailoverDemo:
                 await load.process.wait()
         return {**summary, "faults": [fault.as_json() for fault in faults]}
 
-    async def _inject(self, kind: str, app_id: Any, load: Load, used: set[str]) -> Fault:
+    async def _inject(self, kind: str, app_id: AppId, load: Load, used: set[str]) -> Fault:
         view = await read_app(self.session.chain, app_id)
         serving = {placement.node for _, placement in view.list_active()}
         fault = Fault(kind, self._choose_victim(view, used))
@@ -177,7 +177,7 @@ class FailoverDemo:
             now = time.monotonic()
             self.state_changes += [(now, event) for _, event in block.events if isinstance(event, NodeStateChanged)]
 
-    async def _wait_whole(self, app_id: Any, what: str) -> None:
+    async def _wait_whole(self, app_id: AppId, what: str) -> None:
         deadline = time.monotonic() + WHOLE_TIMEOUT_S
         while not await self._is_whole(app_id):
             if time.monotonic() > deadline:
@@ -185,7 +185,7 @@ class FailoverDemo:
                 raise CliError(f"not within {WHOLE_TIMEOUT_S:g} s: {what}", exit_code=TIMEOUT, hints=hints)
             await asyncio.sleep(POLL_S * 2)
 
-    async def _is_whole(self, app_id: Any) -> bool:
+    async def _is_whole(self, app_id: AppId) -> bool:
         from ...ledger.nodes.model import NODES
 
         view = await read_app(self.session.chain, app_id)

@@ -1,0 +1,111 @@
+"""The gateway's daemon: follows the ledger's routes with proof and keeps the edge proxy at them.
+
+Without a chain it goes on with the last table, which it also starts from; what is dead the proxy's own checks find out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import uvloop
+
+from ..ids import AppId, NodeId
+from ..ledger.apps.model import ROUTES
+from ..ledger.nodes.model import NODES
+from ..log import setup_logging
+from ..proxy.base import Proxy, ProxyConfig
+from ..proxy.embedded import EmbeddedProxy
+from ..proxy.routes import Table
+from ..sdk.client import Chain, Update, load_genesis
+from ..sdk.wallet import read_key
+from .config import GatewayConfig
+from .kept import load_table, save_table
+from .table import RouteBook
+
+logger = logging.getLogger(__name__)
+
+SAVE_INTERVAL_S = 1.0
+DRAIN_S = 1.0
+
+
+class GatewayAgent:
+    """Watches, builds, applies. One instance a process."""
+
+    def __init__(self, config: GatewayConfig, chain: Chain, proxy: Proxy) -> None:
+        self._chain = chain
+        self._proxy = proxy
+        self._book = RouteBook(config.zones)
+        self._kept = Path(config.home) / "table.msgpack"
+        self._table = load_table(self._kept)
+        self._saved = self._table
+
+    async def run(self) -> None:
+        """Serve from the kept table at once, then from the ledger's, until cancelled."""
+        await self._proxy.start(self._table)
+        saver = asyncio.create_task(self._keep_saved())
+        try:
+            async for update in self._chain.watch(tables=(ROUTES, NODES)):
+                await self._take(update)
+        finally:
+            saver.cancel()
+            await self._proxy.stop(drain_s=DRAIN_S)
+
+    async def _take(self, update: Update) -> None:
+        self._book.update_apps({AppId(key): record for key, record in update.get(ROUTES).items()})
+        self._book.update_nodes({NodeId(key): record for key, record in update.get(NODES).items()})
+        if update.complete:
+            await self._apply(self._book.build_table())
+
+    async def _apply(self, table: Table) -> None:
+        if table == self._table:
+            return
+        await self._proxy.apply(table)
+        logger.info("routes %d -> %d", len(self._table.routes), len(table.routes))
+        self._table = table
+
+    async def _keep_saved(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_INTERVAL_S)
+            if self._table is not self._saved:
+                self._saved = self._table
+                await asyncio.to_thread(save_table, self._kept, self._saved)
+
+
+def build_proxy(config: GatewayConfig) -> Proxy:
+    home = Path(config.home)
+    return EmbeddedProxy(
+        ProxyConfig(
+            role="edge",
+            listen_host=config.listen_host,
+            listen_port=config.listen_port,
+            identity_id=config.id,
+            cert_der=(home / "cert.der").read_bytes(),
+            key_seed=read_key(home / "hot.key").seed,
+            state_dir=home / "proxy",
+            source_host=config.source_host,
+        )
+    )
+
+
+async def _serve(config: GatewayConfig) -> None:
+    chain = Chain.connect(config.chain, load_genesis(Path(config.genesis)), source_host=config.source_host)
+    agent = asyncio.create_task(GatewayAgent(config, chain, build_proxy(config)).run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.cancel)
+    try:
+        await agent
+    except asyncio.CancelledError:
+        logger.info("stopped")
+    finally:
+        await chain.close()
+
+
+def run(config: GatewayConfig) -> int:
+    """Serve until SIGTERM. Returns the exit code."""
+    setup_logging(config.log_level)
+    uvloop.run(_serve(config))
+    return 0
