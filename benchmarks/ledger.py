@@ -128,7 +128,7 @@ def report_transfers() -> None:
     report("transfers", count / total_s, "tx/s", total_s / verify_s, "time to bare PyNaCl checks of the same")
     report("signature_share", 100 * verify_s / total_s, "%", verify_s / total_s, "bare checks to all")
     for name, spent_s in chain.spent_s.items():
-        report(f"{name}", 1e6 * spent_s / count, "us/tx", spent_s / total_s, "to all")
+        report(name, 1e6 * spent_s / count, "us/tx", spent_s / total_s, "to all")
 
 
 def measure_bare_verify(raws: list[bytes]) -> float:

@@ -319,6 +319,15 @@ class LedgerRunner:
         self._next.clear()
         return self.last
 
+    def peek(self, *txs: bytes, after_ms: int = BLOCK_MS) -> tuple[BlockResult, list[Change]]:
+        """What a block of these transactions would do: its result, and the state after it; the ledger stays."""
+        mark = self.state.mark()
+        block = Block(self.height + 1, self.time_ms + after_ms, self.proposer, (self.reveal(), *txs))
+        result = apply_block(self.state, self.params, block, self.cache)
+        after = dump(self.state)
+        self.state.rollback(mark)
+        return result, after
+
     def apply(self, *txs: bytes, after_ms: int = BLOCK_MS) -> list[Event]:
         """Apply one block in which nothing may be refused. All its events: of transactions, then of the block."""
         result = self.block(*txs, after_ms=after_ms)
