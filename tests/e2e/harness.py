@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,23 @@ class Network:
     def json(self, *arguments: str, timeout_s: float = 90) -> dict[str, Any]:
         body: dict[str, Any] = json.loads(self.run(*arguments, "--json", timeout_s=timeout_s).stdout.splitlines()[-1])
         return body
+
+    def context(self) -> dict[str, Any]:
+        return tomllib.loads((self.data / "context.toml").read_text())
+
+    def pids(self, name: str) -> tuple[int, list[int]]:
+        """(pid of the daemon, pids of its copies) of a process that `status` names."""
+        process = next(row for row in self.json("status")["processes"] if row["name"] == name)
+        rows = self.json("ps")["copies"] if process["kind"] == "node" else []
+        copies = next((row["node_pids"] for row in rows if row["node"] == name), [])
+        return process["pid"], copies
+
+    def is_whole(self, app: str = "hello") -> bool:
+        """Three copies run, the spare is ready, and every node is active."""
+        copies = self.json("ps", app)["copies"]
+        phases = sorted((row["role"], row["phase"]) for row in copies)
+        nodes = {row["state"] for row in self.json("node", "list")["nodes"]}
+        return phases == [("active", "running")] * 3 + [("standby", "ready")] and nodes == {"active"}
 
     def wait_for(self, what: str, holds: Callable[[], bool], timeout_s: float = 60) -> None:
         """Poll until it holds; the deadline is far, for a slow machine is no failure."""

@@ -183,7 +183,7 @@ class Chain:
         return rows
 
     async def events(self, from_height: int, *, follow: bool = True) -> AsyncIterator[BlockOfEvents]:
-        """Events block by block from a height on (0: from the next); with `follow` for ever, resuming where it broke."""
+        """Events block by block from a height on (0: from the next); with `follow` for ever, resumed where it broke."""
         height, pause_s = from_height, RETRY_MIN_S
         while True:
             try:

@@ -1,7 +1,8 @@
 """LightClient: which headers to believe. Trust begins with a chain id and its validators and moves on by signatures.
 
-A header is believed when over two thirds of its validators' power signed it, and those validators follow from a believed
-header: the next one's set is named by it, a later one's must share over a third of its power. Source: LEDGER.md 3.
+A header is believed when over two thirds of its validators' power signed it, and those validators follow from a
+believed header: the next one's set is named by it, a later one's must share over a third of its power.
+Source: LEDGER.md 3.
 """
 
 from __future__ import annotations
