@@ -3,13 +3,15 @@
     python benchmarks/proxy.py [seconds per figure] [connections]
 
 App, ingress, edge and load generator are processes of their own on uvloop; connections are kept alive, each with one
-request under way. On two cores all four share them: the ratio is the figure, not the rate.
+request under way. On two cores all four share them: the ratio and the CPU time per request are the figures to trust,
+not the rate.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import sys
 import tempfile
 import time
@@ -74,17 +76,27 @@ class Figure:
     p50_ms: float
     p99_ms: float
     failed: int
+    cpu_us: tuple[float, ...]  # per request, of each process asked for
 
 
-async def measure(port: int, duration_s: float, connections: int) -> Figure:
+def read_cpu_s(pid: int) -> float:
+    """CPU time a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def measure(port: int, duration_s: float, connections: int, pids: tuple[int, ...] = ()) -> Figure:
+    """`pids`: processes whose CPU time counts."""
     loop = asyncio.get_running_loop()
     visitors = [(await loop.create_connection(Visitor, _HOST, port))[1] for _ in range(connections)]
     await asyncio.sleep(min(1.0, duration_s / 4))  # connections of the pools are opened
     for visitor in visitors:
         visitor.latencies_s.clear()
+    used_s = [read_cpu_s(pid) for pid in pids]
     began = time.perf_counter()
     await asyncio.sleep(duration_s)
     took_s = time.perf_counter() - began
+    used_s = [read_cpu_s(pid) - before for pid, before in zip(pids, used_s, strict=True)]
     latencies = sorted(latency for visitor in visitors for latency in visitor.latencies_s)
     for visitor in visitors:
         visitor.transport.abort()
@@ -94,6 +106,7 @@ async def measure(port: int, duration_s: float, connections: int) -> Figure:
         1000 * latencies[count // 2],
         1000 * latencies[count * 99 // 100],
         sum(visitor.failed for visitor in visitors),
+        tuple(1e6 * used / count for used in used_s),
     )
 
 
@@ -157,16 +170,18 @@ async def run(duration_s: float, connections: int) -> None:
             process, port = await start(part, ports[-1])
             processes.append(process)
             ports.append(port)
-        bare = await measure(ports[1], duration_s, connections)
-        proxied = await measure(ports[3], duration_s, connections)
+        app, ingress, edge = (process.pid for process in processes)
+        bare = await measure(ports[1], duration_s, connections, (app,))
+        proxied = await measure(ports[3], duration_s, connections, (ingress, edge))
     finally:
         for process in processes:
             process.kill()
             await process.wait()
-    for name, figure in (("bare app", bare), ("edge + ingress", proxied)):
+    for name, figure in (("bare app", bare), ("ingress + edge", proxied)):
         print(
             f"{name:16} {figure.per_s:8.0f} req/s   p50 {figure.p50_ms:6.2f} ms   "
-            f"p99 {figure.p99_ms:6.2f} ms   failed {figure.failed}"
+            f"p99 {figure.p99_ms:6.2f} ms   failed {figure.failed}   "
+            f"CPU/request {' + '.join(f'{cpu:.0f}' for cpu in figure.cpu_us)} us"
         )
     print(f"{'ratio':16} {proxied.per_s / bare.per_s:8.3f}")
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -371,6 +372,25 @@ async def test_garbage__never_harms(world: World) -> None:
         client.close()
     assert (await world.ask()).status == 200
     assert world.edge.get_stats().active == 0
+
+
+async def test_port_in_use__start_fails_and_leaves_nothing(world: World) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            await world.start_proxy(
+                "edge", world.gateway, Table((), (world.gateway.make_peer(port),)), listen_port=port
+            )
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_unreadable_certificates_in_a_table__harm_nobody_else(world: World) -> None:
+    await world.start(2)
+    node, broken = world.nodes[0], replace(world.nodes[1].peer, cert=b"not DER")
+    await node.ingress.apply(world.ingress_table(node.app, peers=(world.gateway.make_peer(0), broken)))
+    await world.edge.apply(replace(world.table(), peers=(node.peer, broken)))
+    assert {(await world.ask()).body for _ in range(4)} == {b"node1n0"}
+    await wait_until_down(world.edge, "node1n1")
 
 
 async def test_stop__leaves_no_task(world: World) -> None:

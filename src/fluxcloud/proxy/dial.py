@@ -34,9 +34,9 @@ class PeerDial:
 
     async def __call__(self, make: Callable[[], Upstream]) -> Upstream:
         peer, config = self._peer, self._config
-        if self._context is None:
-            self._context = client_context(PrivateKey(config.key_seed), config.cert_der, peer.cert)
         try:
+            if self._context is None:
+                self._context = client_context(PrivateKey(config.key_seed), config.cert_der, peer.cert)
             async with asyncio.timeout(config.connect_timeout_s):
                 _, upstream = await asyncio.get_running_loop().create_connection(
                     make,

@@ -43,6 +43,7 @@ class EmbeddedProxy:
         return self._port
 
     async def start(self, table: Table) -> None:
+        """Serve `table`. Raises OSError when the address can't be listened on."""
         config = self._config
         loop = asyncio.get_running_loop()
         context: ssl.SSLContext | None = None
@@ -53,14 +54,18 @@ class EmbeddedProxy:
             context, header_max = ingress.context, config.header_max_bytes + _EDGE_HEADERS_BYTES
         self._front = front = Front(config, self._role, header_max, self._counters)
         await self.apply(table)
-        self._server = await loop.create_server(
-            lambda: Visitor(loop, front),
-            config.listen_host,
-            config.listen_port,
-            ssl=context,
-            ssl_handshake_timeout=config.client_header_timeout_s if context is not None else None,
-            backlog=_BACKLOG,
-        )
+        try:
+            self._server = await loop.create_server(
+                lambda: Visitor(loop, front),
+                config.listen_host,
+                config.listen_port,
+                ssl=context,
+                ssl_handshake_timeout=config.client_header_timeout_s if context is not None else None,
+                backlog=_BACKLOG,
+            )
+        except OSError:
+            await self._role.close()
+            raise
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def apply(self, table: Table) -> None:

@@ -70,7 +70,6 @@ class Flow(asyncio.Protocol):
         self._held = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment]  # loops have transport classes of their own
 
     def connection_lost(self, exc: Exception | None) -> None:

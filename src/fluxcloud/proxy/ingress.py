@@ -7,6 +7,7 @@ The route comes in a header that only a gateway can set; nothing else of the req
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import ssl
 from typing import Final
@@ -24,6 +25,8 @@ from .race import Policy
 from .routes import HEALTH_PATH, ROUTE_HEADER, Route, Server, Table, TableDiff
 from .upstream import Link
 from .visitor import Counters, Visitor
+
+_log = logging.getLogger(__name__)
 
 _IDLE_MAX: Final = 64  # connections to one app
 _IDLE_S: Final = 2.0  # shorter than what app servers keep: the closing side should be this one
@@ -56,8 +59,10 @@ class Ingress:
     def update(self, diff: TableDiff, table: Table) -> None:
         self._serving = table.serving
         for peer in diff.peers_added:
-            if peer.cert not in self._certs:
+            try:
                 self.context.load_verify_locations(cadata=peer.cert)
+            except (ssl.SSLError, ValueError):  # the others must still get in
+                _log.warning("gateway %s: its certificate can't be read; it is not let in", peer.id)
         self._certs = {peer.cert for peer in table.peers}
         for route in diff.removed:
             self._retire(self._routes.pop(route.key).servers)

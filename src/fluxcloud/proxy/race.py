@@ -68,12 +68,6 @@ class Attempt:
         self.dialing: asyncio.Task[Upstream] | None = None
         live.in_flight += 1
 
-    @property
-    def head(self) -> Response:
-        assert self.upstream is not None
-        assert self.upstream.head is not None
-        return self.upstream.head
-
     def finish(self) -> None:
         """Give the server free, and the connection back or up."""
         self.route.release(self.live)

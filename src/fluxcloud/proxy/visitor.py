@@ -112,7 +112,7 @@ class Visitor(Flow):
         if self.tunnelled and self._sink is not None:
             self._sink.close()
         # A client may close its half after its last request and still read the answer; TLS has no half-closed state.
-        return self.transport.can_write_eof() and not self.idle
+        return self.transport.can_write_eof() and (not self.idle or bool(self._buffer))
 
     def on_body_end(self, rest: bytes) -> None:
         self._buffer = rest
