@@ -16,8 +16,8 @@ from ..ids import NodeId, parse_node
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 
 
-class NodeConfig(Section):
-    """`home` holds `hot.key` and `cert.der`, the identity that the ledger knows. The validators of `genesis` are trusted.
+class NodeConfig(Section, frozen=True):
+    """`home` holds `hot.key` and `cert.der`, the identity that the ledger knows. `genesis`: the validators trusted.
 
     All sockets, outgoing ones too, are bound to `host`, so that cutting this address cuts the node off.
     """
@@ -30,7 +30,7 @@ class NodeConfig(Section):
     api_port: Port = 16_127
     ingress_port: Port = 16_128
     probe_port: Port = 16_129
-    runtime: Literal["oci", "fake"] = "oci"
+    runtime: Literal["oci"] = "oci"
     store_mib_max: Annotated[int, Meta(ge=64, le=2**30)] = 20_480
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..ledger.apps.spec import Component
@@ -29,13 +29,15 @@ class _Start(NamedTuple):
 class HealthBook:
     """Keeps one prober per running component. `on_change` wakes the agent. `now` in seconds, monotonic."""
 
-    def __init__(self, runtime: Runtime, on_change: Callable[[], None], now: Callable[[], float]) -> None:
+    def __init__(
+        self, runtime: Runtime, on_change: Callable[[], None], now: Callable[[], float], *, reaches_loopback: bool
+    ) -> None:
         self._runtime = runtime
         self._on_change = on_change
         self._now = now
         self._tasks: dict[_Start, asyncio.Task[None]] = {}
         self._found: dict[_Start, ComponentHealth] = {}
-        self.reaches_loopback = True
+        self._reaches_loopback = reaches_loopback
 
     def sync(self, wanted: dict[CopyKey, tuple[CopyState, DesiredCopy]]) -> None:
         """Begin probing what runs now, end probing what does not."""
@@ -87,7 +89,7 @@ class HealthBook:
         except Exception as error:  # a diagnosis is a courtesy: without it the problem itself is the answer
             _log.debug("no diagnosis: %s", error)
             return problem
-        return diagnose(problem, port, listening, reaches_loopback=self.reaches_loopback)
+        return diagnose(problem, port, listening, reaches_loopback=self._reaches_loopback)
 
 
 def _list_running(state: CopyState, copy: DesiredCopy) -> list[tuple[_Start, Component]]:
@@ -108,7 +110,10 @@ class Observer:
         self._health = health
         self._now = now
 
-    async def observe(self, desired: Desired, runs_as: dict[CopyKey, CopyKey], prepared: set[str]) -> Observed:
+    async def close(self) -> None:
+        await self._health.close()
+
+    async def observe(self, desired: Desired, runs_as: Mapping[CopyKey, CopyKey], prepared: set[str]) -> Observed:
         copies = {state.key: state for state in await self._runtime.observe()}
         wanted = {runs_as.get(copy.key, copy.key): copy for copy in desired.copies}
         self._health.sync({key: (copies[key], copy) for key, copy in wanted.items() if key in copies})

@@ -63,7 +63,7 @@ def plan(desired: Desired, observed: Observed, memory: Memory) -> Plan:
 
 def compute_wanted(entry: AssignEntry, tick_ms: int) -> Wanted:
     """What the ledger wants of one entry at this tick."""
-    if 0 < entry.stop_tick <= tick_ms or entry.phase in ("failed", "stopped"):
+    if 0 < entry.stop_tick <= tick_ms or entry.phase == "failed":
         return "stop"
     if entry.role == "standby" and entry.backs < 0:
         # Refuted: it goes on until the ledger calls it ready again, so that requests under way can end.
@@ -130,16 +130,17 @@ class _CopyStep:
 
     def plan_reports(self) -> list[CopyReport]:
         """What the ledger should hear of this copy: again and again, until its phase says that it has."""
-        phase = self.copy.entry.phase
-        failure = self.memory.failure
+        phase, failure = self.copy.entry.phase, self.memory.failure
+        if self.wanted == "stop":
+            return [make_report(self.copy, "stopped")] if self.state is None and phase != "failed" else []
+        if self.copy.entry.stop_tick:
+            return []  # it has been replaced already: how it does until then decides nothing
         if failure is not None:
-            return [make_report(self.copy, "failed", failure.reason, failure.detail)] if phase != "failed" else []
+            return [make_report(self.copy, "failed", failure.reason, failure.detail)]
         if self.wanted == "run" and phase != "running" and self._is_serving():
             return [make_report(self.copy, "running")]
-        if self.wanted == "ready" and phase != "ready" and self.state is None and self._has_images():
+        if self.wanted == "ready" and phase == "assigned" and self.state is None and self._has_images():
             return [make_report(self.copy, "ready")]
-        if self.wanted == "stop" and phase not in ("stopped", "failed") and self.state is None:
-            return [make_report(self.copy, "stopped")]
         return []
 
     def _plan_run(self) -> tuple[Action | None, int | None]:

@@ -93,6 +93,10 @@ class SpecBook:
         return self._directory / f"{app.hex()}.{revision}"
 
 
+def make_key(entry: AssignEntry) -> CopyKey:
+    return CopyKey(render_app(AppId(entry.app)), entry.generation)
+
+
 def build_desired_copy(entry: AssignEntry, revision: Revision, spec: Spec) -> DesiredCopy:
     """Raises Rejected where the revision lacks the entry's group or the image of a component."""
     group = next((group for group in spec.groups if group.name == entry.group), None)
@@ -103,7 +107,7 @@ def build_desired_copy(entry: AssignEntry, revision: Revision, spec: Spec) -> De
     if missing:
         raise Rejected(f"revision {entry.revision}: no image for component {missing[0]!r}")
     return DesiredCopy(
-        key=CopyKey(render_app(AppId(entry.app)), entry.generation),
+        key=make_key(entry),
         entry=entry,
         app_name=spec.name,
         group=group,

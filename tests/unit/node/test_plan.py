@@ -56,7 +56,7 @@ START = Start(KEY, KEY, ("app",))
         ({"role": "orphan", "stop_tick": 999}, "stop"),
         ({"role": "active", "stop_tick": 999}, "stop"),
         ({"phase": "failed"}, "stop"),
-        ({"phase": "stopped"}, "stop"),
+        ({"phase": "stopped"}, "run"),
         ({"role": "standby"}, "ready"),
         ({"role": "standby", "phase": "ready"}, "ready"),
         ({"role": "standby", "backs": 0, "phase": "ready"}, "run"),
@@ -129,7 +129,9 @@ def test_the_next_step(fields: dict[str, Any], observed: Observed, action: Actio
         ({"role": "standby", "phase": "running"}, RUNNING, None),
         ({"role": "leaving", "phase": "running", "stop_tick": 900}, RUNNING, None),
         ({"role": "leaving", "phase": "running", "stop_tick": 900}, PREPARED, "stopped"),
-        ({"role": "leaving", "phase": "stopped", "stop_tick": 900}, PREPARED, None),
+        ({"role": "leaving", "phase": "assigned", "stop_tick": 9000}, RUNNING, None),
+        ({"phase": "stopped"}, RUNNING, "running"),
+        ({"phase": "failed"}, PREPARED, None),
     ],
 )
 def test_what_is_reported(fields: dict[str, Any], observed: Observed, outcome: str | None) -> None:

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from ...capability import Action, parse_authorization
 from ...ids import AppId, render_app
+from ...images.errors import TooBig
 from ...images.store import ContentStore, validate_digest
 from .access import authorize
 from .answers import BadRequest, NotHere, TooMany, answer_json
@@ -96,7 +97,7 @@ class Blobs:
         pushed = self._pushed.setdefault(app, _Pushed())
         if pushed.bytes + size > room:
             left = max(0, room - pushed.bytes)
-            raise TooMany(f"{size} bytes; the disk of the app's spec leaves room for {left} more here")
+            raise TooBig(f"{digest}: {size} bytes; the disk of the app's spec leaves room for {left} more here")
         pushed.bytes += size
         try:
             with self._store.begin(digest=digest, size=size, size_max=room) as writer:
@@ -111,7 +112,7 @@ class Blobs:
     async def _wait_for_room(self, app: AppId) -> int:
         """What the app may push here in all; a new assignment is waited for. Raises NotHere (node/1)."""
         until_s = self._context.now_s() + ASSIGNMENT_WAIT_S
-        while not (room := self._context.get_push_bytes_max(app)):
+        while (room := self._context.get_push_bytes_max(app)) is None:
             if self._context.now_s() >= until_s:
                 self._pushed.pop(app, None)
                 raise NotHere("app: not assigned to this node, so nothing of it is stored here")

@@ -16,7 +16,7 @@ from ..runtime.base import CopyKey, Runtime
 class ApiContext:
     """`list_copies` and `get_status` give what is shown as JSON. `find_copy`: the key under which the engine knows it.
 
-    `get_push_bytes_max`: what the app's spec allows to push here, 0 where it is not assigned here.
+    `get_push_bytes_max`: what the app's spec allows to push here, None where it is not assigned here.
     `is_holder`: whether the ledger has given the node a copy of the app. Times in seconds are monotonic.
     """
 
@@ -30,7 +30,7 @@ class ApiContext:
     read_authority: Callable[[AppId], Awaitable[AppAuthority | None]]
     get_hot_key: Callable[[NodeId], Awaitable[bytes | None]]
     is_holder: Callable[[NodeId, AppId], Awaitable[bool]]
-    get_push_bytes_max: Callable[[AppId], int]
+    get_push_bytes_max: Callable[[AppId], int | None]
     note_arrival: Callable[[], None]
     now_s: Callable[[], float]
     unix_ms: Callable[[], int]

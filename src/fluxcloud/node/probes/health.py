@@ -60,6 +60,8 @@ async def probe(target: Target) -> str:
         return f"port {target.port} gave no answer within {target.timeout_s:g} s"
     except ConnectionRefusedError:
         return f"nothing listens on port {target.port}"
+    except ConnectionError:
+        return f"nothing listens on port {target.port}, or it hung up without an answer"
     except OSError as error:
         return f"port {target.port} can't be reached: {error.strerror or error}"
 

@@ -39,11 +39,11 @@ Submit = Callable[[tuple[Message, ...]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ChainNow:
-    """What the newest proven header says; `is_trusted` False while clocks differ too much to speak of others."""
+    """What the newest proven header says. `may_speak`: this node is active and its clock is right."""
 
     tick_ms: int
     epoch: int
-    is_trusted: bool
+    may_speak: bool
 
 
 class Monitor:
@@ -57,7 +57,7 @@ class Monitor:
         get_chain_now: Callable[[], ChainNow],
         now: Callable[[], float],
     ) -> None:
-        self._prober = prober
+        self.prober = prober
         self._contacts = contacts
         self._submit = submit
         self._get_chain_now = get_chain_now
@@ -107,7 +107,7 @@ class Monitor:
             began_s = self._now()
             contact = self._contacts.get(target)
             if contact is not None:
-                ok = await self._prober.probe(contact, TIMEOUT_S)
+                ok = await self.prober.probe(contact, TIMEOUT_S)
                 self._note(target, contact, ok)
             pause_s = PERIOD_S + random.uniform(-JITTER_S, JITTER_S)  # noqa: S311
             await asyncio.sleep(max(0.0, began_s + pause_s - self._now()))
@@ -130,29 +130,28 @@ class Monitor:
             return  # without its record this juror can say nothing; the others decide
         ok = False
         for _ in range(JURY_PROBES):
-            ok = ok or await self._prober.probe(contact, JURY_TIMEOUT_S)
+            ok = ok or await self.prober.probe(contact, JURY_TIMEOUT_S)
         _log.info("votes %s", "ok" if ok else "miss", extra={"fields": {"target": render_node(target)}})
         self._votes[jury] = Vote(jury.target, jury.opened_height, jury.round, not ok)
         self._wake.set()
 
     async def _send_due(self) -> None:
+        """Votes first: a jury waits for 3 s only, and one refusal must not take both along."""
         chain = self._get_chain_now()
-        if not chain.is_trusted:
-            return
-        due = self._collect_due()
         votes = dict(sorted(self._votes.items(), key=lambda item: item[0].target)[:BATCH_MAX])
-        messages: list[Message] = []
-        if due:
-            messages.append(Observe(chain.epoch, tuple(observation for observation, _ in due)))
-        if votes:
-            messages.append(JuryVote(tuple(votes.values())))
-        if messages and await self._try_submit(tuple(messages)):
-            self._note_told(due, votes)
+        if not chain.may_speak:
+            return
+        if votes and await self._try_submit(JuryVote(tuple(votes.values()))):
+            for jury in votes:
+                self._votes.pop(jury, None)
+        due = self._collect_due()
+        if due and await self._try_submit(Observe(chain.epoch, tuple(observation for observation, _ in due))):
+            self._note_told(due)
 
-    async def _try_submit(self, messages: tuple[Message, ...]) -> bool:
-        """Whether the ledger has dealt with them; a refusal counts, for the same again would be refused again."""
+    async def _try_submit(self, message: Message) -> bool:
+        """Whether the ledger has dealt with it; a refusal counts, for the same again would be refused again."""
         try:
-            await self._submit(messages)
+            await self._submit((message,))
         except Temporary as error:
             _log.warning("observations not sent: %s", error)
             await asyncio.sleep(min(error.retry_after_s, RETRY_S))
@@ -171,13 +170,11 @@ class Monitor:
                 due += [(observation, contact.since_tick)] if observation is not None else []
         return due[:BATCH_MAX]
 
-    def _note_told(self, due: list[tuple[Observation, int]], votes: dict[Jury, Vote]) -> None:
+    def _note_told(self, due: list[tuple[Observation, int]]) -> None:
         for observation, since_tick in due:
             opinion = self._opinions.get(NodeId(observation.target))
             if opinion is not None:
                 opinion.note_told(observation, since_tick, self._now_ms())
-        for jury in votes:
-            self._votes.pop(jury, None)
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)

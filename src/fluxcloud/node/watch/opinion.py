@@ -1,8 +1,9 @@
 """What a monitor thinks of one target, and when the ledger has to hear of it. Pure.
 
 Three misses in a row are an opinion; one answer ends it. Misses count only after the first answer, or 15 s after the
-seat was taken, so that a monitor that can't be heard itself accuses nobody. A miss is said again every 8 s while it
-lasts, for a case needs a quorum within 10 s. `ok` withdraws a miss, and is the "seen" of a node that returns.
+seat was taken, so that a monitor that can't be heard itself accuses nobody. A miss is said again every 5 s while it
+lasts, for a case needs a quorum within 10 s. `ok` withdraws a miss, and is the "seen" of a node that returns: said
+again, too, for a seat that was passed on starts with nothing.
 Source: LIVENESS.md 2, 3; RECORDS.md 3, 4.
 """
 
@@ -12,12 +13,12 @@ from dataclasses import dataclass, field
 
 from ...ids import NodeId
 from ...ledger.liveness.messages import Observation
+from ...ledger.liveness.model import SUSPECTABLE_STATES
 from ...ledger.nodes.model import NodeState
 
 MISSES = 3
 START_MS = 15_000
-REPEAT_MS = 8_000
-_WATCHED: tuple[NodeState, ...] = ("active", "draining", "drained", "probation", "pending")
+REPEAT_MS = 5_000
 
 
 @dataclass(slots=True)
@@ -46,11 +47,13 @@ class Opinion:
         """What has to be said now, if anything, about a target in this state since this tick."""
         told = self.told_miss if self.told_life == since_tick else None
         is_stale = now_ms - self.told_ms >= REPEAT_MS
-        if self.misses >= MISSES and state in _WATCHED and (state != "pending" or told is not None):
+        may_miss = state in SUSPECTABLE_STATES or (state == "pending" and told is not None)
+        if self.misses >= MISSES and may_miss:
             return self._observe(True) if told is not True or is_stale else None
-        if self.is_answering and (self.told_miss is True or (state == "pending" and told is None)):
-            return self._observe(False)
-        return None
+        if not self.is_answering:
+            return None
+        is_news = self.told_miss is True or (state == "pending" and (told is None or is_stale))
+        return self._observe(False) if is_news else None
 
     def note_told(self, observation: Observation, since_tick: int, now_ms: int) -> None:
         """The ledger has it (or has refused it: it is said again later, where it still holds)."""

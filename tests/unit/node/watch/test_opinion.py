@@ -36,8 +36,8 @@ def test_miss__is_said_again_while_it_lasts() -> None:
     opinion = make_opinion()
     miss(opinion, 3)
     opinion.note_told(MISS, 1, 4000)
-    assert opinion.get_due("active", 1, 11_999) is None
-    assert opinion.get_due("active", 1, 12_000) == MISS
+    assert opinion.get_due("active", 1, 8_999) is None
+    assert opinion.get_due("active", 1, 9_000) == MISS
 
 
 def test_one_answer__ends_a_row_and_withdraws_what_was_said() -> None:
@@ -74,6 +74,7 @@ def test_returning_node__is_said_to_be_seen_once_per_return() -> None:
     assert opinion.get_due("pending", 2, 6000) == OK
     opinion.note_told(OK, 2, 6000)
     assert opinion.get_due("pending", 2, 6500) is None
+    assert opinion.get_due("pending", 2, 11_000) == OK
     assert opinion.get_due("pending", 3, 7000) == OK
     miss(opinion, 3, from_ms=8000)
     assert opinion.get_due("pending", 2, 10_000) == Observation(TARGET, True, 80)
