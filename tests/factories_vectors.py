@@ -13,16 +13,16 @@ from typing import Any
 from factories import LedgerRunner, dump
 from fluxcloud.codec import encode
 from fluxcloud.ledger.block import Receipt
-from fluxcloud.ledger.transition import REGISTRY
 from fluxcloud.ledger.envelope import decode_tx
+from fluxcloud.ledger.transition import REGISTRY
 
 VECTORS = Path(__file__).parent / "vectors"
 
 
-def check_vector(runner: LedgerRunner, tx: bytes, module: str, name: str) -> Receipt:
-    """Apply `tx` as the next block (after its reveal) and compare all that happens with `vectors/<module>/<name>.json`."""
+def check_vector(runner: LedgerRunner, tx: bytes, module: str, name: str, *, reveal: bool = True) -> Receipt:
+    """Apply `tx` as the next block and compare all that happens with `vectors/<module>/<name>.json`."""
     before = {(change.table, change.key): change.value for change in dump(runner.state)}
-    result = runner.block(tx)
+    result = runner.block(tx, reveal=reveal)
     receipt = result.receipts[-1]
     decoded = decode_tx(tx, REGISTRY, runner.params)
     vector = {

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
+
 from factories import FEE, LedgerRunner, make_address_of
 from factories_vectors import check_vector
-
 from fluxcloud.ids import render_address
 from fluxcloud.ledger.accounts.messages import Transfer, Transferred
 from fluxcloud.ledger.accounts.queries import get_account, get_supply
