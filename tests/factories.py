@@ -257,6 +257,7 @@ class LedgerRunner:
         self.time_ms = self.genesis.time_ms
         self.cache = SignatureCache()
         self.proposer = compute_validator_address(self.genesis.validators[0].pub)
+        self.last = BlockResult((), (), get_clock(self.state))
         self._next: dict[tuple[bytes, str], int] = {}
 
     @property
