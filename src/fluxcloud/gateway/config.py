@@ -19,8 +19,6 @@ class GatewayConfig(Section):
     listen_host: str = "127.0.0.1"
     listen_port: int = 8080
     source_host: str = ""
-    admin_host: str = "127.0.0.1"
-    admin_port: int = 0
     log_level: str = "info"
 
 

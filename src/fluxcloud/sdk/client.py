@@ -60,6 +60,9 @@ VALID_MS = 60_000
 RESUBMIT_TRIES = 4
 WATCH_SILENCE_S = 10.0
 REPROVE_S = 30.0
+REPROVE_TABLES_S = 900.0
+"""How often a watch begins anew; of whole tables rarely, for that is much to send."""
+
 RETRY_MIN_S = 0.1
 RETRY_MAX_S = 2.0
 
@@ -215,7 +218,7 @@ class Chain:
         pause_s = RETRY_MIN_S
         while True:
             try:
-                async for update in self._watch_once(request, by_name):
+                async for update in self._watch_once(request, by_name, REPROVE_TABLES_S if tables else REPROVE_S):
                     pause_s = RETRY_MIN_S
                     yield update
             except Temporary as error:
@@ -223,10 +226,12 @@ class Chain:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, RETRY_MAX_S)
 
-    async def _watch_once(self, request: bytes, tables: Mapping[str, TableAny]) -> AsyncIterator[Update]:
+    async def _watch_once(
+        self, request: bytes, tables: Mapping[str, TableAny], anew_after_s: float
+    ) -> AsyncIterator[Update]:
         began = time.monotonic()
         async with aclosing(self._transport.stream("watch", request)) as frames:  # type: ignore[type-var]
-            while time.monotonic() - began < REPROVE_S:
+            while time.monotonic() - began < anew_after_s:
                 try:
                     raw = await asyncio.wait_for(anext(frames), WATCH_SILENCE_S)
                 except StopAsyncIteration:
