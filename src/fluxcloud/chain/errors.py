@@ -1,7 +1,7 @@
 """What the chain node says no with: codes of requests that are refused, and failures of its directory.
 
-A request's refusal is `Rejected` with a code `rpc/number` or `mempool/number`, stable for ever; the client gets it as an
-`RpcError`. A `StorageError` stops the node with exit code 74: it names the directory and what to do.
+A request's refusal is `Rejected` with a code `rpc/number` or `mempool/number`, stable for ever; the client gets it as
+an `RpcError`. A `StorageError` stops the node with exit code 74: it names the directory and what to do.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 
 from aiohttp import web
@@ -160,6 +160,3 @@ def _encode_error(error: Rejected) -> bytes:
 
 def _render_error(error: Rejected, status: int) -> web.Response:
     return web.Response(status=status, body=_encode_error(error), content_type="application/octet-stream")
-
-
-FrameStream = AsyncIterator[bytes]

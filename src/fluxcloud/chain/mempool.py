@@ -40,8 +40,8 @@ class _LanePool:
     """Transactions of a lane in the order in which they came, and by sender in the order of their numbers."""
 
     txs_max: int
-    bytes_max: int
-    bytes: int = 0
+    size_max: int
+    size: int = 0
     places: dict[bytes, Pending] = field(default_factory=dict)  # by sender where one may wait of each, else by id
     by_id: dict[TxId, bytes] = field(default_factory=dict)
     by_sender: dict[bytes, list[Pending]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class _LanePool:
         self.places[place] = pending  # an existing place keeps its turn
         self.by_id[pending.meta.tx_id] = place
         self.by_sender.setdefault(pending.meta.sender, []).append(pending)
-        self.bytes += len(pending.raw)
+        self.size += len(pending.raw)
         return old
 
     def remove(self, tx_id: TxId) -> Pending | None:
@@ -67,7 +67,7 @@ class _LanePool:
 
     def _forget(self, pending: Pending) -> None:
         del self.by_id[pending.meta.tx_id]
-        self.bytes -= len(pending.raw)
+        self.size -= len(pending.raw)
         of_sender = self.by_sender[pending.meta.sender]
         of_sender.remove(pending)
         if not of_sender:
@@ -78,14 +78,14 @@ class Mempool:
     """Not thread-safe: its owner is the event loop."""
 
     def __init__(self, config: MempoolConfig, check: CheckTx, on_dropped: OnDropped) -> None:
-        bytes_max = config.lane_mib_max * MIB
+        size_max = config.lane_mib_max * MIB
         self._config = config
         self._check = check
         self._on_dropped = on_dropped
         self._lanes: dict[Lane, _LanePool] = {
-            "watch": _LanePool(config.watch_txs_max, bytes_max),
-            "report": _LanePool(config.report_txs_max, bytes_max),
-            "user": _LanePool(config.user_txs_max, bytes_max),
+            "watch": _LanePool(config.watch_txs_max, size_max),
+            "report": _LanePool(config.report_txs_max, size_max),
+            "user": _LanePool(config.user_txs_max, size_max),
         }
 
     def __len__(self) -> int:
@@ -98,13 +98,13 @@ class Mempool:
         return len(self._lanes[lane].by_id)
 
     def add(self, raw: bytes, lane: Lane, sender: bytes, height: int) -> TxMeta:
-        """Take a transaction; `lane` and `sender` are what its body says. Raises the ledger's tx/n, or mempool/1, /2."""
+        """Take a transaction; `lane` and `sender` are what its body says. Raises tx/n, or mempool/1, /2."""
         pool = self._lanes[lane]
         waiting = pool.by_sender.get(sender, [])
         if lane == USER_LANE and len(waiting) >= self._config.sender_txs_max:
             raise TooManyPending(f"{len(waiting)} transactions of this account wait; at most that many may")
         takes_place = bool(waiting) and lane != USER_LANE
-        if not takes_place and (len(pool.by_id) >= pool.txs_max or pool.bytes + len(raw) > pool.bytes_max):
+        if not takes_place and (len(pool.by_id) >= pool.txs_max or pool.size + len(raw) > pool.size_max):
             raise MempoolFull(f"the {lane} lane is full: {len(pool.by_id)} transactions wait")
         meta = self._check(raw, _make_overlay(lane, waiting))
         # the age of an older word stays with its place, so that what is sent again and again doesn't live for ever

@@ -2,7 +2,7 @@
 
 It holds the records of the newest state, the kept blocks, an index of transactions, and the head that names them. A
 block is one LMDB transaction: after a kill at any instruction the head is either the old or the new one, whole.
-Knows bytes only; what they mean is the application's. Every failure of the disk is a `StorageError` that says what to do.
+Knows bytes only; what they mean is the application's. A failure of the disk is a `StorageError` that says what to do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HEAD = b"head"
 
 
 class Head(Record, tag=FORMAT):
-    """Where the chain stands. `height` 0: genesis, no block yet. `kept_bytes` counts the kept blocks."""
+    """Where the chain stands. `height` 0: no block yet. `kept_bytes` counts the kept blocks; `genesis`: its hash."""
 
     chain_id: str
     app_version: int
@@ -45,6 +45,7 @@ class Head(Record, tag=FORMAT):
     root: bytes
     first_height: int
     kept_bytes: int
+    genesis: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ class Store:
     def commit(self, block: BlockWrite) -> None:
         """Make a block and its state durable, and prune what is older than the limits allow."""
         head = self.head
-        assert head is not None and block.height == head.height + 1, "blocks are written one after another"
+        assert head is not None
+        assert block.height == head.height + 1, "blocks are written one after another"
         self._probe("before_begin")
         self.head = self._transact(lambda txn: self._put_block(txn, head, block))
         self._probe("after_commit")
@@ -157,7 +159,7 @@ class Store:
                 break
             kept -= self._remove_block(txn, first)
             first += 1
-        return Head(head.chain_id, head.app_version, block.height, block.root, first, kept)
+        return msgspec.structs.replace(head, height=block.height, root=block.root, first_height=first, kept_bytes=kept)
 
     def _put_records(self, txn: lmdb.Transaction, changes: tuple[Change, ...]) -> None:
         db = self._dbs[b"state"]
@@ -172,7 +174,7 @@ class Store:
         """Returns how many bytes this frees."""
         key = _height_key(height)
         header, body, results = (
-            txn.pop(key, db=self._dbs[name]) or b"" for name in (b"headers", b"bodies", b"results")
+            bytes(txn.pop(key, db=self._dbs[name]) or b"") for name in (b"headers", b"bodies", b"results")
         )
         ids, _ = _split(body)
         txs = self._dbs[b"txs"]
@@ -211,15 +213,15 @@ class Store:
         start = max(wanted, base + after + b"\0") if after else wanted
         with self._reading() as txn, txn.cursor(db=self._dbs[b"state"]) as cursor:
             found = cursor.set_range(start)
-            while found and cursor.key().startswith(wanted):
-                yield cursor.key()[len(base) :], cursor.value()
+            while found and bytes(cursor.key()).startswith(wanted):
+                yield bytes(cursor.key())[len(base) :], bytes(cursor.value())
                 found = cursor.next()
 
     def read_all_records(self) -> Iterator[tuple[str, bytes, bytes]]:
         with self._reading() as txn, txn.cursor(db=self._dbs[b"state"]) as cursor:
             for raw, value in cursor:
-                table, _, key = raw.partition(b"\0")
-                yield table.decode("ascii"), key, value
+                table, _, key = bytes(raw).partition(b"\0")
+                yield table.decode("ascii"), key, bytes(value)
 
     def read_header(self, height: int) -> bytes | None:
         return self._get(b"headers", _height_key(height))
@@ -238,8 +240,8 @@ class Store:
 
     def _get(self, db: bytes, key: bytes) -> bytes | None:
         with self._reading() as txn:
-            value: bytes | None = txn.get(key, db=self._dbs[db])
-            return value
+            value = txn.get(key, db=self._dbs[db])
+            return None if value is None else bytes(value)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[lmdb.Transaction]:

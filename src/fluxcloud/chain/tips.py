@@ -92,7 +92,7 @@ def find_chain(directory: Path, tip: bytes, links_left: int) -> HashChain:
             return chain
     raise ConfigError(
         str(directory),
-        f"no file holds the links below the validator's tip {tip.hex()[:16]}…; put the node's own `tips` directory back",
+        f"no file holds the links below the tip {tip.hex()[:16]}…; put the node's own `tips` directory back",
     )
 
 

@@ -1,7 +1,7 @@
 """Every message and event class of the ledger, in two visible tuples: what a client needs to speak with it.
 
-Joins `messages.py` modules only, never a transition, so that a client carries no rules. Tags are declared by the classes
-and unique in each tuple (a test walks them).
+Joins `messages.py` modules only, never a transition, so that a client carries no rules. Tags are declared by the
+classes and unique in each tuple (a test walks them).
 """
 
 from __future__ import annotations

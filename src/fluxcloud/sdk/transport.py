@@ -2,12 +2,12 @@
 
 One method, so that tests and the simulator can put the node's service itself in its place. Nothing that arrives here is
 trusted: sizes are bounded, and proofs are checked above (`light.py`, `client.py`). Every method of the RPC can be
-repeated without harm (a transaction is known by its id), so a connection that breaks before the first frame is tried anew.
+repeated without harm (a transaction is known by its id), so what breaks before the first frame is tried anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Protocol
 
@@ -24,7 +24,7 @@ _ERROR_BYTES_MAX = 65_536
 
 
 class Transport(Protocol):
-    def stream(self, method: str, body: bytes) -> AsyncIterator[bytes]:
+    def stream(self, method: str, body: bytes) -> AsyncGenerator[bytes, None]:
         """The frames of the answer. Close it (`contextlib.aclosing`) where it is not read to its end.
 
         Raises Rejected with the node's code, Temporary where the node can't be reached or has no room.
@@ -46,9 +46,9 @@ class NodeBusy(Temporary):
 
 async def call(transport: Transport, method: str, body: bytes) -> bytes:
     """The one frame of an answer that has one."""
-    async with aclosing(transport.stream(method, body)) as frames:  # type: ignore[type-var]
+    async with aclosing(transport.stream(method, body)) as frames:
         async for frame in frames:
-            return frame  # type: ignore[no-any-return]
+            return frame
     raise Unreachable(f"the chain node ended its answer to `{method}` before it began")
 
 
@@ -72,7 +72,7 @@ class HttpTransport:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def stream(self, method: str, body: bytes) -> AsyncIterator[bytes]:
+    async def stream(self, method: str, body: bytes) -> AsyncGenerator[bytes, None]:
         for attempt in (1, 2):
             began = False
             try:
