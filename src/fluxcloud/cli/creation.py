@@ -168,7 +168,8 @@ def write_context(layout: Layout, chain_url: str, gateway: str) -> None:
 
 
 def write_chain_config(layout: Layout, port: int) -> Path:
-    return _write_config(layout.chain, {"home": str(layout.chain), "rpc": {"port": port}})
+    values = {"home": str(layout.chain), "genesis": str(layout.genesis), "rpc": {"port": port}}
+    return _write_config(layout.chain, values)
 
 
 def write_node_config(layout: Layout, name: str, node_id: str, endpoint: Endpoint, chain_url: str) -> Path:

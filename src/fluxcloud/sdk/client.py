@@ -59,6 +59,8 @@ V = TypeVar("V")
 VALID_MS = 60_000
 RESUBMIT_TRIES = 4
 WATCH_SILENCE_S = 10.0
+PROVABLE_WAIT_S = 10.0
+PROVABLE_POLL_S = 0.05
 REPROVE_S = 30.0
 REPROVE_TABLES_S = 900.0
 """How often a watch begins anew; of whole tables rarely, for that is much to send."""
@@ -137,6 +139,7 @@ class Chain:
         self._light = LightClient(trust)
         self._senders: dict[tuple[bytes, str], _Sender] = {}
         self._params: Params | None = None
+        self._written_height = 0
 
     @classmethod
     def connect(cls, url: str, genesis: Genesis, *, source_host: str = "") -> Chain:
@@ -165,13 +168,24 @@ class Chain:
     async def read_many(self, keys: Sequence[tuple[TableAny, Any]]) -> list[Any]:
         """Proven records of one height, in the order of the keys. Raises LyingNode (sdk/3) and as the checks do."""
         wanted = tuple(Key(table.name, table.encode_key(key)) for table, key in keys)
-        answer = _READ.decode(await call(self._transport, "read", encode(ReadRequest(0, wanted))))
+        answer = await self._read_own_writes(encode(ReadRequest(0, wanted)))
         if tuple(Key(item.table, item.key) for item in answer.items) != wanted:
             raise LyingNode("the answer is about other keys than were asked for")
         self._light.believe(answer.header)
         for item in answer.items:
             self._verify(answer.header, item)
         return [_decode_value(table, item) for (table, _), item in zip(keys, answer.items, strict=True)]
+
+    async def _read_own_writes(self, request: bytes) -> ReadAnswer:
+        """An answer that has seen what this client has submitted: a block is provable once the next one is there."""
+        until = time.monotonic() + PROVABLE_WAIT_S
+        while True:
+            answer = _READ.decode(await call(self._transport, "read", request))
+            if answer.header.header.height > self._written_height:
+                return answer
+            if time.monotonic() > until:
+                raise Temporary(f"block {self._written_height} is not proven yet: the ledger stands still")
+            await asyncio.sleep(PROVABLE_POLL_S)
 
     async def scan(self, table: TableKey[K, V], prefix: bytes = b"") -> list[tuple[K, V]]:
         """All records of a table whose encoded key begins so, in key order; not proven."""
@@ -266,6 +280,7 @@ class Chain:
                 if answer.code not in _NONCE_CODES:
                     break
                 sender.next = None  # somebody else signs for this account, too
+        self._written_height = max(self._written_height, answer.height)
         return _finish(answer)
 
     async def _build_user_tx(
