@@ -224,16 +224,21 @@ async def _run(config: NodeConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_parts(config) as parts:
-        agent = Agent(parts)
-        api = ApiServer(build_api_context(parts, agent), server_context(parts.identity.key, parts.identity.cert, None))
-        try:
-            await api.start(config.host, config.api_port)
-        except OSError as error:
-            raise ConfigError("api_port", f"{config.host}:{config.api_port} can't be opened: {error}") from error
-        try:
-            return await _run_until(stop, agent)
-        finally:
-            await api.close()
+        return await serve(parts, stop)
+
+
+async def serve(parts: Parts, stop: asyncio.Event) -> int:
+    """Run the agent and its API until `stop`. Returns the daemon's exit code. Raises ConfigError."""
+    config, agent = parts.config, Agent(parts)
+    api = ApiServer(build_api_context(parts, agent), server_context(parts.identity.key, parts.identity.cert, None))
+    try:
+        await api.start(config.host, config.api_port)
+    except OSError as error:
+        raise ConfigError("api_port", f"{config.host}:{config.api_port} can't be opened: {error}") from error
+    try:
+        return await _run_until(stop, agent)
+    finally:
+        await api.close()
 
 
 async def _run_until(stop: asyncio.Event, agent: Agent) -> int:

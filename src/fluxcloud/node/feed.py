@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import FluxCloudError
 from ..ledger.state import TableKey
-from ..sdk.client import Update
+from .chain import FeedKey, NodeChain
 
 _log = logging.getLogger(__name__)
 
@@ -24,8 +24,6 @@ V = TypeVar("V")
 
 LIVE_S = 10.0
 RETRY_S = 1.0
-
-FeedKey = tuple[TableKey[Any, Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +36,10 @@ class Head:
     came_s: float
 
 
-class ChainSource(Protocol):
-    """What the feed needs of the chain: proven records of keys, at first all, then an update for every block."""
-
-    def watch(self, keys: Sequence[FeedKey]) -> AsyncIterator[Update]: ...
-
-
 class Feed:
     """`now` in seconds, monotonic; `on_update` is called after each header."""
 
-    def __init__(self, source: ChainSource, keys: Iterable[FeedKey], now: Callable[[], float]) -> None:
+    def __init__(self, source: NodeChain, keys: Iterable[FeedKey], now: Callable[[], float]) -> None:
         self._source = source
         self._keys = _index(keys)
         self._now = now

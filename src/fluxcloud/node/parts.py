@@ -22,6 +22,7 @@ from ..proxy.base import Proxy, ProxyConfig
 from ..proxy.embedded import EmbeddedProxy
 from ..proxy.routes import Table
 from ..sdk.client import Chain, load_genesis
+from .chain import NodeChain
 from .config import NodeConfig
 from .execute import Executor
 from .feed import Feed
@@ -53,7 +54,7 @@ class Parts:
     config: NodeConfig
     identity: Identity
     clock: Clock
-    chain: Chain
+    chain: NodeChain
     feed: Feed
     view: LedgerView
     inbox: Inbox
@@ -74,13 +75,20 @@ class Parts:
     ingress: Proxy
 
 
+def connect_chain(config: NodeConfig) -> NodeChain:
+    """Raises ConfigError where the genesis can't be read."""
+    return Chain.connect(config.chain, load_genesis(Path(config.genesis)), source_host=config.host)
+
+
 @asynccontextmanager
-async def open_parts(config: NodeConfig) -> AsyncIterator[Parts]:
+async def open_parts(
+    config: NodeConfig, connect: Callable[[NodeConfig], NodeChain] = connect_chain
+) -> AsyncIterator[Parts]:
     """Everything of a node, its sockets open. Raises ConfigError."""
     identity = load_identity(config.home_path, config.node_id)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        chain = Chain.connect(config.chain, load_genesis(Path(config.genesis)), source_host=config.host)
+        chain = connect(config)
         stack.push_async_callback(chain.close)
         runtime = make_runtime(config)
         isolation = await runtime.open()
@@ -99,7 +107,7 @@ def make_runtime(config: NodeConfig) -> Runtime:
 
 
 def _assemble(
-    config: NodeConfig, identity: Identity, clock: Clock, chain: Chain, runtime: Runtime, isolation: Isolation
+    config: NodeConfig, identity: Identity, clock: Clock, chain: NodeChain, runtime: Runtime, isolation: Isolation
 ) -> Parts:
     home, now = config.home_path, clock.monotonic_s
     feed = Feed(chain, list_own_keys(identity.id), now)
@@ -148,7 +156,7 @@ def _assemble(
     )
 
 
-def _make_siblings(me: Me, chain: Chain, clock: Clock) -> Siblings:
+def _make_siblings(me: Me, chain: NodeChain, clock: Clock) -> Siblings:
     return Siblings(
         me,
         lambda app: chain.read(APPS, app),
@@ -158,7 +166,7 @@ def _make_siblings(me: Me, chain: Chain, clock: Clock) -> Siblings:
     )
 
 
-def _make_lane(chain: Chain, identity: Identity, lane: Lane) -> Callable[[tuple[Message, ...]], Awaitable[None]]:
+def _make_lane(chain: NodeChain, identity: Identity, lane: Lane) -> Callable[[tuple[Message, ...]], Awaitable[None]]:
     async def submit(messages: tuple[Message, ...]) -> None:
         await chain.submit_role(identity.id, identity.key, lane, messages)
 

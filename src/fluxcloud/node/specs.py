@@ -59,6 +59,7 @@ class SpecBook:
             if revision is None:
                 raise Rejected(f"revision {entry.revision} is proven not to exist")
             self._put(entry, revision)
+            self._directory.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path(entry.app, entry.revision), encode(revision))
         except (FluxCloudError, OSError) as error:
             _log.warning(

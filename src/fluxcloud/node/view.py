@@ -14,7 +14,8 @@ from ..ledger.apps.model import ASSIGN, Assign
 from ..ledger.gateways.model import GATEWAYS, Gateways
 from ..ledger.liveness.model import DUTY, LIVENESS_CLOCK, SEATS, Duty
 from ..ledger.nodes.model import NODES, Node
-from .feed import Feed, FeedKey
+from .chain import FeedKey
+from .feed import Feed
 from .kept import Kept, load_kept, save_kept
 from .runtime.base import CopyKey
 

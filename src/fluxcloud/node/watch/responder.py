@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ...crypto import PrivateKey
 from ...ids import NodeId
@@ -71,8 +71,7 @@ class Responder(asyncio.DatagramProtocol):
         self.stats = ResponderStats()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def error_received(self, exc: Exception) -> None:
         """An ICMP error about an answer: the asker has gone; there is nothing to do."""
