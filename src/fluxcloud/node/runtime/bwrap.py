@@ -67,7 +67,12 @@ def render_options(options: Iterable[str]) -> bytes:
 
 def build_argv(container: Container, *, info_fd: int) -> list[str]:
     """Descriptor 3 takes the status, 4 gives the options (both opened by the shim), `info_fd` tells who waits."""
-    return ["bwrap", "--info-fd", str(info_fd), "--json-status-fd", "3", "--args", "4", "--", *container.command]
+    # bubblewrap leaves the bounding set as it is when it starts as root, so that is reduced before. Two steps: what is
+    # gone from the bounding set can't become inheritable, and bubblewrap needs its own rights for a little longer.
+    bounding = ",".join(["-all", *(f"+{name.lower()}" for name in container.capabilities)])
+    drop = ["setpriv", "--inh-caps=+all", "--", "setpriv", f"--bounding-set={bounding}", "--"]
+    bwrap = ["bwrap", "--info-fd", str(info_fd), "--json-status-fd", "3", "--args", "4", "--"]
+    return [*drop, *bwrap, *container.command]
 
 
 def build_enter_argv(holder: int, container: Container, *, as_root: bool, folder: str) -> list[str]:

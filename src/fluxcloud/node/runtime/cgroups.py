@@ -153,6 +153,14 @@ class Cgroups:
                 else:
                     break
 
+    def list_names(self) -> list[str]:
+        """Of all groups that this runtime has."""
+        names: set[str] = set()
+        for hierarchy in self._hierarchies:
+            with contextlib.suppress(FileNotFoundError):
+                names.update(path.name for path in (hierarchy.mount / self._base).iterdir() if path.is_dir())
+        return sorted(names)
+
     def remove_all(self) -> None:
         """The runtime's own folder, once it has no copies."""
         for hierarchy in self._hierarchies:

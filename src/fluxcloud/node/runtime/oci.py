@@ -38,6 +38,7 @@ from .base import (
     RuntimeConfig,
     Usage,
 )
+from .children import keep_child, reap_children
 from .component import Launch, get_image_base, get_signal, launch, make_component, plan_launch, run_shim
 from .execute import ExecTarget, build_request, start_exec
 from .layout import CopyPaths, Layout, validate_component
@@ -46,8 +47,8 @@ from .machine import IDS_FIRST, IDS_PER_COPY, Machine, observe_machine
 from .plain import build_plain_command, validate_plain
 from .pod import build_pod_command, get_holder, is_pod_alive, start_pod
 from .process import find_user
-from .procs import get_boot_id, open_pidfd, read_ref, send_signal
-from .record import BrokenRecord, CopyRecord, get_container, observe_component, read_record, write_record
+from .procs import get_boot_id, is_alive, open_pidfd, read_ref, send_signal
+from .record import BrokenRecord, CopyRecord, get_container, has_begun, observe_component, read_record, write_record
 from .removal import kill_copy, name_group, remove_folders
 from .usage import measure_usage, read_listening
 from .waiting import read_until, wait_readable
@@ -61,11 +62,11 @@ class OciRuntime:
     """See `Runtime` for what the calls promise."""
 
     def __init__(self, config: RuntimeConfig) -> None:
+        self.root = config.root
         self._config = config
         self._layout = Layout(config.root)
         self._store = ContentStore(config.store)
         self._locks: defaultdict[CopyKey, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._watched: dict[int, int] = {}  # pid of a shim -> its pidfd
         self._changed = asyncio.Event()
         self._image_lock = asyncio.Lock()
@@ -78,7 +79,7 @@ class OciRuntime:
             self._machine = machine
             owner = Owner(keep_ids=machine.as_root and machine.contained, base=get_image_base(machine))
             self._images = ImageCache(self._layout.images, self._store, boot=get_boot_id(), owner=owner)
-            await asyncio.to_thread(remove_folders, self._list_leftovers())
+            await asyncio.to_thread(self._remove_leftovers)
         for key in self._layout.list_keys():
             self._watch(self._layout.copy(key))
         return machine.render()
@@ -143,7 +144,7 @@ class OciRuntime:
                 raise Temporary(f"{component} of copy {paths.folder.name} does not end")
         finally:
             os.close(descriptor)
-            self._reap()
+            reap_children()
 
     async def remove(self, key: CopyKey) -> None:
         async with self._locks[key]:
@@ -151,14 +152,14 @@ class OciRuntime:
         self._locks.pop(key, None)
 
     async def observe(self) -> list[CopyState]:
-        self._reap()
+        reap_children()
         return [state for key in self._layout.list_keys() if (state := self._observe_copy(key)) is not None]
 
     async def wait_change(self, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout_s)
         self._changed.clear()
-        self._reap()
+        reap_children()
 
     def get_endpoint(self, key: CopyKey, port: int) -> Endpoint:
         return Endpoint(unix=self._layout.get_socket(key, port))
@@ -254,7 +255,7 @@ class OciRuntime:
             self._get_machine(), paths, record, self._config.log_max_bytes, self._count_users(record)
         )
         shim = await start_pod(command, paths, record)
-        self._children[shim.pid] = shim
+        keep_child(shim)
 
     def _count_users(self, record: CopyRecord) -> int:
         return sum(find_user(image, image.image.process.user or "").uid > 0 for image in self._list_images(record))
@@ -293,17 +294,17 @@ class OciRuntime:
 
     async def _await_container(self, paths: CopyPaths, component: str, reader: int) -> None:
         """Until bubblewrap has started the command, or has failed to; the latter shows as the phase `exited`."""
-        await read_until(reader, b"}", _START_TIMEOUT_S)
-        bwrap = os.path.realpath("/usr/bin/bwrap")
+        await read_until(reader, (b"}",), _START_TIMEOUT_S)
+        folder = paths.component(component)
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while (container := get_container(paths.component(component))) is not None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{container.pid}/exe") != bwrap:
-                    return
+        while is_alive(read_ref(folder.shim)) and time.monotonic() < deadline:
+            container = get_container(folder)
+            if container is not None and has_begun(container):
+                return
             await asyncio.sleep(0.001)
 
     def _adopt_child(self, shim: subprocess.Popen[bytes], paths: CopyPaths) -> None:
-        self._children[shim.pid] = shim
+        keep_child(shim)
         descriptor = os.pidfd_open(shim.pid)
         self._watched[shim.pid] = descriptor
         asyncio.get_running_loop().add_reader(descriptor, self._shim_ended, shim.pid)
@@ -319,19 +320,13 @@ class OciRuntime:
 
     def _shim_ended(self, pid: int) -> None:
         self._unwatch(pid)
-        self._reap()
+        reap_children()
         self._changed.set()
 
     def _unwatch(self, pid: int) -> None:
         descriptor = self._watched.pop(pid)
         asyncio.get_running_loop().remove_reader(descriptor)
         os.close(descriptor)
-
-    def _reap(self) -> None:
-        """Shims that this process has started stay zombies until it asks for them."""
-        for pid, child in list(self._children.items()):
-            if child.poll() is not None:
-                del self._children[pid]
 
     def _observe_copy(self, key: CopyKey) -> CopyState | None:
         paths = self._layout.copy(key)
@@ -344,16 +339,25 @@ class OciRuntime:
         except (BrokenRecord, ValueError) as error:
             return CopyState(key, (), broken=str(error))
 
-    def _list_leftovers(self) -> list[CopyPaths]:
-        """Copies whose making or removal was interrupted."""
-        return [paths for key in self._layout.list_keys() if not (paths := self._layout.copy(key)).spec.exists()]
+    def _remove_leftovers(self) -> None:
+        """Copies whose making or removal was interrupted, with all that still runs of them."""
+        cgroups = self._get_machine().cgroups
+        left = [paths for key in self._layout.list_keys() if not (paths := self._layout.copy(key)).spec.exists()]
+        for paths in left:
+            kill_copy(paths, cgroups)
+        remove_folders(left)
+        kept = {self._layout.copy(key).folder.name for key in self._layout.list_keys()}
+        if cgroups:
+            for name in cgroups.list_names():
+                if name.rpartition(".")[0] not in kept:
+                    cgroups.remove(name)
 
     async def _remove(self, key: CopyKey, paths: CopyPaths) -> None:
         cgroups = self._get_machine().cgroups
         with _engine_errors(f"remove copy {paths.folder.name}"):
             paths.spec.unlink(missing_ok=True)
             await asyncio.to_thread(kill_copy, paths, cgroups)
-            self._reap()
+            reap_children()
             await asyncio.to_thread(remove_folders, [paths])
             if cgroups and not self._layout.list_keys():
                 cgroups.remove_all()

@@ -78,11 +78,11 @@ async def start_pod(command: PodCommand, paths: CopyPaths, record: CopyRecord) -
     assert shim.stdin is not None
     assert shim.stdout is not None
     try:
-        await _expect(shim, b"held\n", paths)
+        await _expect(shim, (b"held\n", b"recorded\n"), paths)
         if command.map_ids:
             write_id_maps(get_holder(paths).pid, record.ids)
         os.write(shim.stdin.fileno(), b"go\n")
-        await _expect(shim, b"up\n", paths)
+        await _expect(shim, (b"up\n",), paths)
     except BaseException as error:
         stop_pod(paths)
         shim.kill()
@@ -96,9 +96,9 @@ async def start_pod(command: PodCommand, paths: CopyPaths, record: CopyRecord) -
     return shim
 
 
-async def _expect(shim: subprocess.Popen[bytes], word: bytes, paths: CopyPaths) -> None:
+async def _expect(shim: subprocess.Popen[bytes], words: tuple[bytes, ...], paths: CopyPaths) -> None:
     assert shim.stdout is not None
-    if not (await read_until(shim.stdout.fileno(), word, _START_TIMEOUT_S)).endswith(word):
+    if not await read_until(shim.stdout.fileno(), words, _START_TIMEOUT_S):
         complaint = (paths.pod / "err").read_bytes()[-400:].decode(errors="replace").strip()
         raise Temporary(f"the copy's namespaces can't be made: {complaint or 'no answer'}")
 

@@ -1,7 +1,7 @@
 # The keeper of one copy: holds its namespaces open and its relay running, with or without an agent.
 #   pod.sh FOLDER HOLDER_PREFIX USER_PREFIX ENTER_PREFIX NESTED RELAY...   (prefixes: words, %s is the holder's pid)
 # NESTED is how many user namespaces may be made inside: none, unless bubblewrap itself needs some.
-# Standard output tells the agent of progress (`held`, then the relay's `up`); standard input must say `go` in between, after
+# Standard output tells the agent of progress (`held` and `recorded`, then `up`); standard input must say `go` in between, after
 # the ids were mapped. End of input instead means that the agent died half-way: then everything here ends too.
 # Written here: shim.pid and holder.pid (pid, start time, boot).
 set -u
@@ -20,6 +20,7 @@ record shim "$$"
 $holder_prefix sh -c 'echo held >&7; exec 7>&-; exec sleep infinity' </dev/null &
 holder=$!
 record holder "$holder"
+echo recorded >&7
 read -r word || word=
 [ "$word" = go ] || { kill -9 "$holder"; exit 1; }
 name_holder() {

@@ -74,6 +74,15 @@ def get_container(paths: ComponentPaths) -> ProcessRef | None:
     return container if shim.pid in above else None
 
 
+def has_begun(container: ProcessRef) -> bool:
+    """Whether it runs its own program: before, it is a child of bubblewrap that still builds the container."""
+    found = read_stat(container.pid)
+    try:
+        return found is None or not os.path.samefile(f"/proc/{container.pid}/exe", f"/proc/{found.parent}/exe")
+    except OSError:  # it ended this moment
+        return False
+
+
 def observe_component(paths: ComponentPaths, name: str) -> ComponentState:
     starts = int(_read(paths.starts) or 0)
     if not starts:

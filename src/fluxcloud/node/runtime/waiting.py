@@ -25,16 +25,16 @@ def wake(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
-async def read_until(file: int, end: bytes, timeout_s: float) -> bytes:
-    """What comes until `end`, the end of the stream, or the timeout."""
+async def read_until(file: int, words: tuple[bytes, ...], timeout_s: float) -> bool:
+    """Whether all these words came, in any order, before the stream's end and the timeout."""
     seen = b""
     deadline = asyncio.get_running_loop().time() + timeout_s
-    while end not in seen:
+    while not all(word in seen for word in words):
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0 or not await wait_readable(file, left):
-            break
+            return False
         chunk = os.read(file, 4096)
         if not chunk:
-            break
+            return False
         seen += chunk
-    return seen
+    return True
