@@ -19,7 +19,7 @@ from .errors import NoNodeFits
 from .explain import Refusal, render_refusals
 from .filters import FILTERS, describe, find_refusal
 from .need import compute_need
-from .request import Request
+from .request import Request, start_request
 
 _GONE_STATES = ("retired", "deactivated")
 
@@ -38,7 +38,7 @@ def admit_update_app(state: State, msg: UpdateApp, ctx: Context) -> None:
 def require_place(state: State, app_id: bytes, spec: bytes, images: tuple[Image, ...], params: Params) -> None:
     """Each group has at least one node that could hold a copy if it were empty and active. Raises NoNodeFits."""
     for group in read_spec(spec).groups:
-        request = Request(app_id, group.name, 0, 0, compute_need(spec, group.name, images), params.prefix_bits)
+        request = start_request(app_id, group.name, 0, 0, compute_need(spec, group.name, images), params)
         if any(not find_refusal(node, request) for node in _iterate_idle(state)):
             continue
         refusals = explain_idle(state, request)

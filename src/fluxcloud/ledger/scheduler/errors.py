@@ -11,16 +11,10 @@ class BadReport(Rejected):
     CODE = "scheduler/1"
 
 
-class NothingAssigned(Rejected):
-    """None of the copies reported is this node's."""
-
-    CODE = "scheduler/2"
-
-
 class NoNodeFits(Rejected):
     """No node of the network could hold a copy of this group, even if it were empty."""
 
     CODE = "scheduler/3"
 
 
-ERRORS: tuple[type[Rejected], ...] = (BadReport, NothingAssigned, NoNodeFits)
+ERRORS: tuple[type[Rejected], ...] = (BadReport, NoNodeFits)

@@ -34,10 +34,24 @@ def find_refusal(node: Node, request: Request) -> str:
         return "ports"
     if node.owner in request.operators:
         return "operator"
-    if node.id in request.nodes:
-        return "holds"
     if request.prefixes and compute_prefix(node.endpoint.host, request.prefix_bits) in request.prefixes:
         return "prefix"
+    if need.has_places:
+        refusal = _judge_place(node, request)
+        if refusal:
+            return refusal
+    if node.tier < need.tier:
+        return "tier"
+    if need.only and node.id not in need.only:
+        return "only"
+    if node.id in request.excluded:
+        return request.excluded[node.id]
+    return "probation" if state == "probation" else ""
+
+
+def _judge_place(node: Node, request: Request) -> str:
+    """Conditions on places beyond the operator and the prefix."""
+    need = request.need
     if need.is_asn_distinct and node.asn in request.asns:
         return "asn"
     location = node.location
@@ -45,21 +59,10 @@ def find_refusal(node: Node, request: Request) -> str:
         return "country"
     if need.is_region_distinct and (location.country, location.region) in request.regions:
         return "region"
-    if need.allow and need.allow.isdisjoint(compute_codes(location)):
+    codes = compute_codes(location)
+    if need.allow and need.allow.isdisjoint(codes):
         return "allow"
-    if need.deny and not need.deny.isdisjoint(compute_codes(location)):
-        return "deny"
-    if node.tier < need.tier:
-        return "tier"
-    if need.only and node.id not in need.only:
-        return "only"
-    if node.id in need.never:
-        return "never"
-    if node.id in request.evicted:
-        return "evicted"
-    if node.id in request.failed:
-        return "failed"
-    return "probation" if state == "probation" else ""
+    return "deny" if not need.deny.isdisjoint(codes) else ""
 
 
 FILTERS: tuple[tuple[str, str, str], ...] = (
@@ -71,7 +74,6 @@ FILTERS: tuple[tuple[str, str, str], ...] = (
     ("disk", "capacity", "lack disk (need {disk})"),
     ("ports", "capacity", "lack public ports (need {ports})"),
     ("operator", "operator", "same operator"),
-    ("holds", "operator", "hold a copy of it already"),
     ("prefix", "prefix", "same network prefix"),
     ("asn", "distinct", "same ASN"),
     ("country", "distinct", "same country"),
@@ -80,6 +82,7 @@ FILTERS: tuple[tuple[str, str, str], ...] = (
     ("deny", "place", "excluded by place.deny [{deny}]"),
     ("tier", "tier", "below tier {tier}"),
     ("only", "nodes", "not in place.nodes.only"),
+    ("holds", "operator", "hold a copy of it already"),
     ("never", "nodes", "excluded by place.nodes.never"),
     ("evicted", "evicted", "left by order of the owner within a day"),
     ("failed", "evicted", "failed to run it lately"),

@@ -13,6 +13,7 @@ from ..apps.spec import Group
 from ..nodes.model import STANDARD_UNIT, Capacity, compute_room
 from ..params import Params
 
+PLACE_RULES = ("asn", "country", "region")
 RAW_PROTOCOLS = ("tcp", "udp")
 
 
@@ -39,6 +40,7 @@ class Need:
     is_asn_distinct: bool
     is_country_distinct: bool
     is_region_distinct: bool
+    has_places: bool  # any condition on places
 
     @property
     def capacity(self) -> Capacity:
@@ -70,6 +72,7 @@ def compute_need(public: bytes, group_name: str, images: tuple[Image, ...]) -> N
         is_asn_distinct="asn" in place.distinct,
         is_country_distinct="country" in place.distinct,
         is_region_distinct="region" in place.distinct,
+        has_places=bool(place.allow or place.deny) or any(rule in place.distinct for rule in PLACE_RULES),
     )
 
 

@@ -17,7 +17,7 @@ from .explain import Refusal
 from .messages import NodeReport
 from .model import QUEUE
 from .need import Need, compute_need
-from .request import Request, build_request
+from .request import build_request, start_request
 from .search import count_fitting, explain
 
 
@@ -103,7 +103,7 @@ def plan_spec(state: State, spec: Spec, images: tuple[Image, ...], params: Param
     plans = []
     for group in spec.groups:
         need = compute_need(public, group.name, images)
-        request = Request(b"", group.name, 0, 0, need, params.prefix_bits)
+        request = start_request(b"", group.name, 0, 0, need, params)
         plan = GroupPlan(
             group=group.name,
             copies=group.replicas + group.spares,

@@ -20,9 +20,9 @@ from .places import compute_prefix
 class Request:
     """`slot` of a spare is -1 - its index. Sets are asked for membership only.
 
-    `nodes` hold a copy of the group, superseded ones included: a node never holds two. `operators` (the accounts that
-    own the nodes), `prefixes` and the sets of places are those of its active and standby copies. The counts are of all
-    the app's copies.
+    `operators` (the accounts that own the nodes), `prefixes` and the sets of places are those of the group's active and
+    standby copies. `excluded`: nodes by name, with the filter that refuses them; those that hold a superseded copy of
+    the group are among them, for a node never holds two. The counts are of all the app's copies.
     """
 
     app: bytes
@@ -31,14 +31,12 @@ class Request:
     generation: int
     need: Need
     prefix_bits: int
-    nodes: set[bytes] = field(default_factory=set)
     operators: set[bytes] = field(default_factory=set)
     prefixes: set[Hashable] = field(default_factory=set)
     asns: set[int] = field(default_factory=set)
     countries: set[str] = field(default_factory=set)
     regions: set[tuple[str, str]] = field(default_factory=set)
-    evicted: set[bytes] = field(default_factory=set)
-    failed: set[bytes] = field(default_factory=set)
+    excluded: dict[bytes, str] = field(default_factory=dict)
     per_asn: Counter[int] = field(default_factory=Counter)
     per_country: Counter[str] = field(default_factory=Counter)
     per_region: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -51,7 +49,7 @@ def build_request(
     app_id = AppId(app.id)
     revision = get_revision(state, app_id, app.revision)
     need = compute_need(revision.public, name, revision.images)
-    request = Request(app.id, name, slot, app.gen_counter + 1, need, params.prefix_bits)
+    request = start_request(app.id, name, slot, app.gen_counter + 1, need, params)
     for group in read_spec(revision.public).groups:
         record = get_group(state, app_id, group.name)
         for _, placement in get_copies(state, app_id, record):
@@ -61,12 +59,18 @@ def build_request(
     return request
 
 
+def start_request(app: bytes, name: str, slot: int, generation: int, need: Need, params: Params) -> Request:
+    """The request of an app that holds nothing yet."""
+    never = dict.fromkeys(sorted(need.never), "never")
+    return Request(app, name, slot, generation, need, params.prefix_bits, excluded=never)
+
+
 def _add_copy(state: State, request: Request, placement: Placement, is_own_group: bool) -> None:
     node = state.get(NODES, NodeId(placement.node))
     assert node is not None, placement.node.hex()
     is_current = placement.role in ("active", "standby")
     if is_own_group:
-        request.nodes.add(node.id)
+        request.excluded[node.id] = "holds"
         if is_current:
             _keep_away(request, node)
     if is_current:
@@ -86,6 +90,6 @@ def _keep_away(request: Request, node: Node) -> None:
 
 
 def _add_exclusions(request: Request, group: AppGroup, slot: Slot, params: Params, tick_ms: int) -> None:
-    request.evicted.update(eviction.node for eviction in group.evictions if eviction.until_tick > tick_ms)
+    request.excluded.update((e.node, "evicted") for e in group.evictions if e.until_tick > tick_ms)
     since = tick_ms - params.held_window_ms
-    request.failed.update(node for node, tick in slot.failures if node and tick > since)
+    request.excluded.update((node, "failed") for node, tick in slot.failures if node and tick > since)

@@ -22,6 +22,7 @@ from ..params import Params
 from ..state import State
 from .explain import Refusal
 from .filters import FILTERS, describe, find_refusal
+from .need import Need
 from .request import Request
 
 _WORDS = Struct(">16I")  # of one digest of 64 bytes
@@ -55,9 +56,9 @@ def draw(state: State, request: Request, params: Params, beacon: bytes) -> Found
     end = len(by_room)
     least = bisect_left(by_room, (request.need.least_room,))
     if request.need.only:
-        best = _pick(state, request, request.need.only)
+        best = pick(state, request, request.need.only)
     elif end - least <= params.draws_per_round:
-        best = _pick(state, request, sorted(entry[1] for entry in by_room[least:]))
+        best = pick(state, request, sorted(entry[1] for entry in by_room[least:]))
     else:
         best = _draw_rounds(state, request, params, beacon, least, end)
     return _found(best, request) if best else None
@@ -67,7 +68,7 @@ def scan(state: State, request: Request) -> Found | NotFound:
     """Look at every node that may have room; where none will do, at every node for its reason. Budgeted in blocks."""
     by_room = state.index(NODES, NODES_BY_ROOM)
     least = bisect_left(by_room, (request.need.least_room,))
-    best = _pick(state, request, sorted(entry[1] for entry in by_room[least:]))
+    best = pick(state, request, sorted(entry[1] for entry in by_room[least:]))
     return _found(best, request) if best else NotFound(state.count(NODES), explain(state, request))
 
 
@@ -91,8 +92,9 @@ def _draw_rounds(state: State, request: Request, params: Params, beacon: bytes, 
     for number in range(params.rounds_max):
         start = sure if sure < end and number * 2 < params.rounds_max else least
         size = end - start
-        drawn = (by_room[start + (word * size >> 32)][1] for word in _draw_words(seed, number, params.draws_per_round))
-        best = _pick(state, request, (*first, *drawn))
+        words = _draw_words(seed, number, params.draws_per_round)
+        drawn = [by_room[start + (word * size >> 32)][1] for word in words]
+        best = pick(state, request, (*first, *drawn))
         if best is not None:
             return best
         first = ()
@@ -109,39 +111,51 @@ def _draw_words(seed: bytes, number: int, count: int) -> list[int]:
     return words[:count]
 
 
-def _pick(state: State, request: Request, candidates: Iterable[bytes]) -> Node | None:
+def pick(state: State, request: Request, candidates: Iterable[bytes]) -> Node | None:
     """The candidate with the least score, the earlier one of equals."""
     need = request.need
+    get = state.get
     best: Node | None = None
     best_spread = best_use = 1 << 62
     for node_id in candidates:
-        node = state.get(NODES, NodeId(node_id))
+        node = get(NODES, NodeId(node_id))
         if node is None or find_refusal(node, request):
             continue
-        spread = _compute_spread(node, request)
+        spread = compute_spread(node, request)
         if spread > best_spread:
             continue
-        capacity = node.capacity
-        used = node.used
-        use = max(  # of the resource that is scarcest on this node, in millionths, with the copy on it
-            (used.mcpu + need.mcpu) * _MILLION // capacity.mcpu,
-            (used.mem_mib + need.mem_mib) * _MILLION // capacity.mem_mib,
-            (used.disk_mib + need.disk_mib) * _MILLION // (capacity.disk_mib or 1),
-        )
+        use = compute_use(node, need)
         if spread < best_spread or use < best_use:
             best, best_spread, best_use = node, spread, use
     return best
 
 
-def _compute_spread(node: Node, request: Request) -> int:
+def compute_spread(node: Node, request: Request) -> int:
     """Not preferred, then copies of the app in its ASN, country, region: one integer that orders as the four do."""
-    location = node.location
-    return (
-        (node.id not in request.need.prefer) << 30
-        | request.per_asn.get(node.asn, 0) << 20
-        | request.per_country.get(location.country, 0) << 10
-        | request.per_region.get((location.country, location.region), 0)
-    )
+    spread = 0
+    if request.per_asn:
+        location = node.location
+        country = location.country
+        spread = (
+            request.per_asn.get(node.asn, 0) << 20
+            | request.per_country.get(country, 0) << 10
+            | request.per_region.get((country, location.region), 0)
+        )
+    if request.need.prefer and node.id not in request.need.prefer:
+        spread |= 1 << 30
+    return spread
+
+
+def compute_use(node: Node, need: Need) -> int:
+    """Of the resource that is scarcest on this node, what is in use with the copy on it, in millionths."""
+    capacity = node.capacity
+    used = node.used
+    use = (used.mcpu + need.mcpu) * _MILLION // capacity.mcpu
+    memory = (used.mem_mib + need.mem_mib) * _MILLION // capacity.mem_mib
+    if memory > use:
+        use = memory
+    disk = (used.disk_mib + need.disk_mib) * _MILLION // (capacity.disk_mib or 1)
+    return max(use, disk)
 
 
 def _found(node: Node, request: Request) -> Found:
