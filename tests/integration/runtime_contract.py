@@ -216,11 +216,14 @@ class RuntimeContract:
     async def test_follow_ends_with_the_copy(self, runtime: Runtime, engine: Engine) -> None:
         await self.start(runtime, engine, PRINT)
 
-        async def follow() -> int:
-            return len([line async for line in runtime.read_logs(KEY, "web", follow=True)])
+        begun = asyncio.Event()
+
+        async def follow() -> None:
+            async for _ in runtime.read_logs(KEY, "web", follow=True):
+                begun.set()
 
         following = asyncio.create_task(follow())
-        await wait_logs(runtime, 3)
+        await asyncio.wait_for(begun.wait(), WAIT_S)
         await runtime.remove(KEY)
         await asyncio.wait_for(following, WAIT_S)
 

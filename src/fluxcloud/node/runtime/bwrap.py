@@ -25,6 +25,7 @@ class Container:
     binds: tuple[tuple[str, str], ...] = ()  # (file on the machine, path in the container), read-only
     uid: int = 0
     gid: int = 0
+    host_ids: bool = False  # all ids of the image exist on the machine, not one only
     capabilities: tuple[str, ...] = field(default=())
 
 
@@ -70,16 +71,17 @@ def build_argv(container: Container, *, info_fd: int) -> list[str]:
     # bubblewrap leaves the bounding set as it is when it starts as root, so that is reduced before. Two steps: what is
     # gone from the bounding set can't become inheritable, and bubblewrap needs its own rights for a little longer.
     bounding = ",".join(["-all", *(f"+{name.lower()}" for name in container.capabilities)])
-    drop = ["setpriv", "--inh-caps=+all", "--", "setpriv", f"--bounding-set={bounding}", "--"]
+    drop = ["setpriv", "--inh-caps=+all", "--", "setpriv", f"--bounding-set={bounding}"]
+    if container.host_ids and (container.uid or container.gid):
+        drop += [f"--reuid={container.uid}", f"--regid={container.gid}", "--clear-groups"]
     bwrap = ["bwrap", "--info-fd", str(info_fd), "--json-status-fd", "3", "--args", "4", "--"]
-    return [*drop, *bwrap, *container.command]
+    return [*drop, "--", *bwrap, *container.command]
 
 
-def build_enter_argv(holder: int, container: Container, *, as_root: bool, folder: str) -> list[str]:
+def build_enter_argv(holder: int, *, as_root: bool, folder: str) -> list[str]:
     """What joins the copy's namespaces before bubblewrap; an ordinary user mounts the overlay on the way."""
     if as_root:
-        ids = ["-S", str(container.uid), "-G", str(container.gid)]
-        return ["nsenter", "-t", str(holder), "-U", "-n", *ids, "--"]
+        return ["nsenter", "-t", str(holder), "-U", "-n", "--"]
     enter = ["nsenter", "--preserve-credentials", "-t", str(holder), "-U", "-n", "--"]
     if not folder:
         return enter

@@ -81,6 +81,7 @@ def plan_launch(
         binds=() if machine.overlay else _list_binds(paths, record, spec, image),
         uid=process.user.uid,
         gid=process.user.gid,
+        host_ids=machine.as_root,
         capabilities=ROOT_CAPABILITIES if machine.as_root else (),
     )
     return Launch(paths, spec, image, process, container, holder)
@@ -107,7 +108,7 @@ def launch(
     paths = plan.paths
     _write_private(paths.args, render_options(build_options(plan.container)))
     overlay = str(paths.folder) if machine.overlay else ""
-    enter = build_enter_argv(plan.holder, plan.container, as_root=machine.as_root, folder=overlay)
+    enter = build_enter_argv(plan.holder, as_root=machine.as_root, folder=overlay)
     argv = ["/bin/sh", str(SHIM), str(paths.folder), str(oom_file or ""), " ".join(map(str, cgroups))]
     argv += [render_soft_limits(plan.spec, hard=bool(cgroups)), *enter, *build_argv(plan.container, info_fd=info_fd)]
 
