@@ -57,7 +57,8 @@ class Answers(Generic[K, V]):
             return kept[1]
         if len(self._kept) >= ANSWERS_MAX:
             self._kept.clear()
-        self._kept[key] = (self._now(), value)
+        if value is not None:  # what does not exist yet may exist with the next header
+            self._kept[key] = (self._now(), value)
         return value
 
 

@@ -74,7 +74,7 @@ class Blobs:
         return web.FileResponse(self._store.path(digest), chunk_size=CHUNK_BYTES, headers=headers)
 
     async def put_blob(self, request: web.Request) -> web.Response:
-        app = await authorize(self._context, request.headers.get("Authorization", ""), "push")
+        app = await self._authorize_push(request.headers.get("Authorization", ""))
         digest = request.match_info["digest"]
         validate_digest(digest)
         if self._store.has(digest):
@@ -91,6 +91,17 @@ class Blobs:
             self._pushes -= 1
         self._context.note_arrival()
         return answer_json({"digest": digest, "stored": True}, 201)
+
+    async def _authorize_push(self, header: str) -> AppId:
+        """As `authorize`; an app that was registered a moment ago is waited for. Raises as it does."""
+        until_s = self._context.now_s() + ASSIGNMENT_WAIT_S
+        while True:
+            try:
+                return await authorize(self._context, header, "push")
+            except NotHere:
+                if self._context.now_s() >= until_s:
+                    raise
+            await asyncio.sleep(ASSIGNMENT_POLL_S)
 
     async def _receive(self, request: web.Request, app: AppId, digest: str, size: int) -> None:
         room = await self._wait_for_room(app)
