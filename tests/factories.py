@@ -30,7 +30,7 @@ from fluxcloud.ledger.genesis import (
 )
 from fluxcloud.ledger.module import Context, Event, Message
 from fluxcloud.ledger.nodes.messages import NodeRegister
-from fluxcloud.ledger.nodes.model import LANES, Capacity, Endpoint, Location, Node
+from fluxcloud.ledger.nodes.model import LANES, NODES, Capacity, Endpoint, Location, Node
 from fluxcloud.ledger.nodes.validation import compute_hot_proof_message
 from fluxcloud.ledger.params import MINIMAL, Params
 from fluxcloud.ledger.signatures import SignatureCache
@@ -56,13 +56,18 @@ PLACES = (
 )
 CAPACITY = Capacity(mcpu=4_000, mem_mib=8_192, disk_mib=51_200)
 FEE = 1_000_000
+NEXT_CHAIN = "validator/1/next"
+"""The hash chain that the first validator may register when it renews its own."""
+_KEYS: dict[bytes, PrivateKey] = {}  # all that were made, by their public half
 UNSIGNED = Sig(0, b"", b"")
 
 
 @cache
 def make_key(name: str) -> PrivateKey:
     """The ed25519 key of a name: `owner/1`, `hot/1`, `alice`."""
-    return PrivateKey.from_seed(hashlib.sha256(b"fluxcloud/test/" + name.encode()).digest())
+    key = PrivateKey.from_seed(hashlib.sha256(b"fluxcloud/test/" + name.encode()).digest())
+    _KEYS[key.public] = key
+    return key
 
 
 @cache
@@ -295,7 +300,9 @@ class LedgerRunner:
         used = self.state.get(LANES, (node_id, lane))
         seq = max(used.last_seq + 1 if used else 0, self._next.get((node_id, lane), 0), self.time_ms)
         self._next[node_id, lane] = seq + 1
-        return make_role_tx(make_key(f"hot/{k}"), node_id, lane, seq, *messages)
+        node = self.state.get(NODES, node_id)
+        hot = _KEYS[node.hot] if node else make_key(f"hot/{k}")
+        return make_role_tx(hot, node_id, lane, seq, *messages)
 
     def reveal(self) -> bytes:
         """The proposer's transaction of the next block."""
@@ -304,7 +311,7 @@ class LedgerRunner:
     def next_reveal(self) -> Reveal:
         validator = get_validator(self.state, self.proposer)
         assert validator is not None
-        links = make_links("validator/1", LINKS)
+        links = (*make_links("validator/1"), *make_links(NEXT_CHAIN))
         return Reveal(links[links.index(validator.tip) + 1])
 
     # blocks

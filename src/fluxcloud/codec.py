@@ -51,7 +51,7 @@ class Codec(Generic[T]):
             raise TooLarge(f"{len(raw)} bytes; at most {self._max_bytes} are allowed")
         try:
             value = self._decoder.decode(raw)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadEncoding(str(error)) from error
         if encode(value) != raw:
             raise BadEncoding("not canonical: encoding the decoded value again gives other bytes")

@@ -85,6 +85,8 @@ def test_not_canonical(runner: LedgerRunner) -> None:
     assert refuse(runner, b"") == "tx/2"
     assert refuse(runner, tx + b"\x00") == "tx/2"
     assert refuse(runner, tx[:-1]) == "tx/2"
+    no_text = encode(user_body(chain_id="ab")).replace(b"\xa2ab", b"\xa2\xe6b")
+    assert refuse(runner, encode(SignedTx(no_text, Sig(0, ALICE.public, bytes(64))))) == "tx/2"
     body = encode(user_body())
     long_nonce = body.replace(ALICE_ADDRESS + b"\x00", ALICE_ADDRESS + b"\xcc\x00")
     assert long_nonce != body

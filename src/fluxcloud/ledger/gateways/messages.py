@@ -24,6 +24,8 @@ class GatewayRegister(Message, tag=0x0701):
 
 
 class GatewayRetire(Message, tag=0x0702):
+    """Take a gateway of the sender out at once; its bond is free."""
+
     gateway: bytes
 
 
