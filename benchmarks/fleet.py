@@ -67,7 +67,7 @@ def fill_nodes(state: State, count: int, full_ppm: int) -> None:
     state.take_changes()
 
 
-def make_app(k: int) -> tuple[Spec, tuple[Image, ...]]:
+def make_app(k: int, spares: int = 1) -> tuple[Spec, tuple[Image, ...]]:
     """App `k` of the default size with every kind of condition on its places."""
     conditions = Place(
         allow=("EU", "NA", "AS"),
@@ -76,7 +76,7 @@ def make_app(k: int) -> tuple[Spec, tuple[Image, ...]]:
         never=(make_node(k % 997, 0).id,),
     )
     component = Component("app", "registry.example/app:1", ports=(Port("http", 8080),), health=Health("http", "/"))
-    group = Group("web", (component,), place=conditions)
+    group = Group("web", (component,), spares=spares, place=conditions)
     return Spec(f"app-{k}", (group,)), (Image("web", "app", DIGEST, 50_000_000, ("amd64",)),)
 
 

@@ -110,7 +110,9 @@ class Deployment(LedgerRunner):
         """Take a node through states, as other modules would, in one block."""
         ctx = self.context()
         for new in states:
-            set_node_state(self.state, self.node_id(k), new, "test", ctx, until_tick)
+            node = set_node_state(self.state, self.node_id(k), new, "test", ctx, until_tick)
+            if new == "retired":
+                self.state.set(NODES, self.node_id(k), replace(node, unbond_ms=ctx.time_ms + ctx.params.unbonding_ms))
         handle_node_change(self.state, self.node_id(k))
         return self.block()
 

@@ -23,7 +23,7 @@ def get_app(state: State, app_id: AppId) -> App:
     """Raises UnknownApp (apps/1)."""
     app = state.get(APPS, app_id)
     if app is None:
-        raise UnknownApp(f"app: no app has the id {bytes(app_id).hex()}")
+        raise UnknownApp(f"app: no app has the id {app_id[:20].hex()}")
     return app
 
 

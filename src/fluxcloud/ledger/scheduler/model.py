@@ -16,7 +16,7 @@ class Waiting(Record, tag=1):
     """A place in the repair queue: the worst off first. `not_before_tick` > 0: it could not be placed, or failed."""
 
     live: int  # copies of the group that serve
-    bucket: int  # 10-s tick bucket in which it was queued
+    bucket: int  # 10-s tick bucket in which it was queued, or woke after it had to wait
     lot: bytes  # H(beacon, app) when it was queued: nobody can grind a place
     not_before_tick: int = 0
     tries: int = 0

@@ -65,7 +65,8 @@ def process_queue(state: State, ctx: Context) -> None:
         assert waiting is not None
         if waiting.not_before_tick > ctx.tick_ms:
             break
-        state.set(QUEUE, key, replace(waiting, not_before_tick=0))
+        # into this moment's bucket: behind those that have waited without being tried
+        state.set(QUEUE, key, replace(waiting, not_before_tick=0, bucket=ctx.tick_ms // TICK_BUCKET_MS))
     scans = ctx.params.scans_per_block
     refused: dict[tuple[bytes, str], NotFound] = {}
     for entry in state.index(QUEUE, QUEUE_ORDER)[: get_repairs_budget(ctx.params)]:
