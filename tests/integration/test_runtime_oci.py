@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -326,8 +327,12 @@ def find_root(runtime: Runtime) -> Path:
 
 
 def list_relays(runtime: Runtime) -> list[int]:
-    pids = list_pids(find_root(runtime))
-    return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").read_text().startswith(sys.executable)]
+    found = []
+    for pid in list_pids(find_root(runtime)):
+        with contextlib.suppress(FileNotFoundError):  # ended since
+            if Path(f"/proc/{pid}/cmdline").read_text().startswith(sys.executable):
+                found.append(pid)
+    return found
 
 
 def find_copy(runtime: Runtime) -> Path:
