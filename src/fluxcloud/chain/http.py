@@ -136,8 +136,7 @@ class _BoundedServer(web.Server):
 
 
 class _Refusal(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         body = _encode_error(Busy("the chain node has as many connections as it takes; try again later"))
         transport.write(_OVERLOADED + str(len(body)).encode() + b"\r\n\r\n" + body)
         transport.close()

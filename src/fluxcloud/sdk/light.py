@@ -2,7 +2,7 @@
 
 A header is believed when over two thirds of its validators' power signed it, and those validators follow from a
 believed header: the next one's set is named by it, a later one's must share over a third of its power. What was
-believed once is not checked again. A header far behind the newest is refused: somebody shows the past. Source: LEDGER.md 3.
+believed once is not checked again. A header far behind the newest is refused: it shows the past. Source: LEDGER.md 3.
 """
 
 from __future__ import annotations
