@@ -6,7 +6,7 @@ beacon's reveal write the clock. Both are in the state, so both are proven by it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..codec import Record
@@ -65,13 +65,6 @@ class BlockResult:
     receipts: tuple[Receipt, ...]
     events: tuple[Event, ...]
     clock: LedgerClock
-
-
-@dataclass(slots=True)
-class Fees:
-    """Fees charged in a block, shared out once at its end."""
-
-    total: int = field(default=0)
 
 
 def get_clock(state: State) -> LedgerClock:
