@@ -34,7 +34,7 @@ class HealthAge:
     @property
     def age_ms(self) -> int:
         """Since the last completed check, or since the start."""
-        return int((self._now() - self._ok_at_s) * 1000)
+        return round((self._now() - self._ok_at_s) * 1000)
 
     @property
     def problem(self) -> str:
