@@ -33,6 +33,7 @@ from fluxcloud.units import FLUX
 CHAIN_ID = "test-1"
 GENESIS_MS = 1_700_000_000_000
 TIP_LINKS = 4_096
+FLUX_EACH = 1_000 * FLUX
 FEE = 100_000
 NO_LIMITS = Limits(keep_blocks=10**9, keep_bytes=10**12)
 PARAMS: Params = msgspec.structs.replace(MINIMAL, tip_links=TIP_LINKS)
@@ -47,7 +48,7 @@ def make_home(
 ) -> Genesis:
     """A validator's home with its genesis file, each wallet with 1,000 FLUX."""
     validator = init_home(home, links)
-    accounts = tuple(sorted((wallet.address, 1_000 * FLUX) for wallet in wallets))
+    accounts = tuple(sorted((wallet.address, FLUX_EACH) for wallet in wallets))
     genesis = Genesis(CHAIN_ID, time_ms, params, accounts, (), (), (validator,))
     (home / "genesis.json").write_text(render_genesis(genesis))
     return genesis
@@ -74,6 +75,7 @@ def sign_transfer(sender: Wallet, nonce: int, to: Wallet, amount: int = 1, **opt
 class SmallChain:
     """All parts of a chain node but its sockets; `step` makes a block."""
 
+    genesis: Genesis
     store: Store
     app: Application
     mempool: Mempool
@@ -117,4 +119,4 @@ def open_chain(
             on_block(done, block_ms)
 
     engine = SoloEngine(app, store, mempool, open_home(home), home / TIPS_DIRECTORY, clock, note_block)
-    return SmallChain(store, app, mempool, hub, service, engine, clock)
+    return SmallChain(genesis, store, app, mempool, hub, service, engine, clock)

@@ -43,7 +43,9 @@ ROLE_WAIT_BLOCKS = 3
 """A block that it may have just missed, and two more; then it is sent anew."""
 
 _SUBMIT: Codec[SubmitAnswer] = Codec(SubmitAnswer, max_bytes=4 << 20)
-_NONCE_CODES = frozenset({"tx/13", "tx/14"})
+_STALE_CODES = frozenset({"tx/8", "tx/13", "tx/14"})
+"""What was known of the account or of the chain's time was too old: nonce used, gap, expired. Nothing was charged."""
+
 _SEQ_CODES = frozenset({"tx/19", "mempool/3"})
 _FEE_TOO_LOW = "tx/16"
 _FEE_MAX = 2**63 - 1
@@ -86,7 +88,7 @@ class Submitter:
                 answer = await self._submit_once(sender, messages, wallet, fee)
                 if answer.code == _FEE_TOO_LOW and fee is None:
                     self._params = None  # the tariff has changed
-                elif answer.code not in _NONCE_CODES:
+                elif answer.code not in _STALE_CODES:
                     break
                 else:
                     sender.next = None  # somebody else signs for this account, too: look again after a block
