@@ -93,3 +93,39 @@ class StoreFull(ImageRejected):
     """The content store has reached the size it was given."""
 
     CODE = "image/14"
+
+
+class BadReference(ImageRejected):
+    """The name of an image can't be read as registry/repository:tag@digest."""
+
+    CODE = "image/15"
+
+
+class Unauthorised(ImageRejected):
+    """The registry gives the image only to those who may have it, or says so of one that doesn't exist."""
+
+    CODE = "image/16"
+
+
+class UnknownImage(ImageRejected):
+    """The registry has no such repository, tag or digest."""
+
+    CODE = "image/17"
+
+
+class BadRegistry(ImageRejected):
+    """The registry answers what the protocol does not allow."""
+
+    CODE = "image/18"
+
+
+class ForbiddenAddress(ImageRejected):
+    """The registry, or where it sends us, is at an address that may not be asked from here."""
+
+    CODE = "image/19"
+
+
+class PrivateImage(ImageRejected):
+    """The image's registry can't be asked by nodes, so that whoever deploys has to send it."""
+
+    CODE = "image/20"

@@ -112,9 +112,7 @@ def load_image(store: ContentStore, digest: str) -> Image:
         BadManifest (image/4).
     """
     manifest = parse_manifest(store.read(digest, size_max=MANIFEST_BYTES_MAX), digest)
-    config = _decode(
-        store.read(manifest.config.digest, size_max=MANIFEST_BYTES_MAX), Config, f"configuration of {digest}"
-    )
+    config = parse_config(store.read(manifest.config.digest, size_max=MANIFEST_BYTES_MAX), digest)
     if len(config.rootfs.diff_ids) != len(manifest.layers):
         counts = (
             f"{len(manifest.layers)} layers, but {len(config.rootfs.diff_ids)} digests of them in its configuration"
@@ -142,6 +140,11 @@ def parse_manifest(raw: bytes, name: str) -> Manifest:
         if descriptor.size < 0:
             raise BadManifest(f"image {name}: {descriptor.digest} has a size of {descriptor.size} bytes")
     return manifest
+
+
+def parse_config(raw: bytes, name: str) -> Config:
+    """Raises BadManifest (image/4)."""
+    return _decode(raw, Config, f"configuration of {name}")
 
 
 def parse_index(raw: bytes, name: str) -> Index:
