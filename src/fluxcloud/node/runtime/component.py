@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import Permanent
+from ...images.rootdir import RootDir, split_path
 from ..images.cache import UnpackedImage
 from .base import ComponentSpec
 from .bwrap import ROOT_CAPABILITIES, Container, build_argv, build_enter_argv, build_options, render_options
@@ -34,6 +36,7 @@ class Launch:
     process: PlannedProcess
     container: Container
     holder: int
+    mounts: tuple[tuple[str, str], ...] = ()  # (file on the machine, path in the root), made before bubblewrap
 
 
 def make_component(
@@ -78,13 +81,14 @@ def plan_launch(
         read_only=spec.read_only or not machine.overlay,
         scratch=("/tmp",) if machine.overlay else _IN_MEMORY,  # noqa: S108
         scratch_bytes=max(spec.memory_mib // 2, 16) << 20,
-        binds=() if machine.overlay else _list_binds(paths, record, spec, image),
+        binds=() if machine.overlay or machine.as_root else _list_binds(paths, record, spec, image),
         uid=process.user.uid,
         gid=process.user.gid,
         host_ids=machine.as_root,
         capabilities=ROOT_CAPABILITIES if machine.as_root else (),
     )
-    return Launch(paths, spec, image, process, container, holder)
+    mounts = _list_binds(paths, record, spec, image) if machine.as_root and not machine.overlay else ()
+    return Launch(paths, spec, image, process, container, holder, mounts)
 
 
 def _list_binds(
@@ -94,11 +98,20 @@ def _list_binds(
     system = [path for path, _ in render_system_files(record.spec, spec.name)]
     binds = []
     for number, path in enumerate([*system, *(path for path, _ in spec.files)]):
-        if (image.root / path.lstrip("/")).is_file():
-            binds.append((str(paths.folder / "files" / str(number)), path))
+        place = _find_file(image.root, path)
+        if place:
+            binds.append((str(paths.folder / "files" / str(number)), place))
         elif path not in system:
             raise Permanent(f"file {path}: the image has no such file, and this machine's roots are read-only")
     return tuple(binds)
+
+
+def _find_file(image: Path, path: str) -> str:
+    """The place in the image without links, or nothing when there is no file."""
+    with RootDir(image) as root:
+        parts = root.resolve(split_path(path))
+        found = root.stat(parts)
+    return "/" + "/".join(parts) if found is not None and stat.S_ISREG(found.st_mode) else ""
 
 
 def launch(
@@ -146,6 +159,7 @@ def render_soft_limits(spec: ComponentSpec, *, hard: bool) -> str:
 
 
 def _mount_root(machine: Machine, plan: Launch) -> None:
+    """Also single files: the copy's own ids may not enter the runtime's folder, where they are."""
     lower, target = plan.paths.folder / "lower", Path(machine.mount_point)
     if machine.own_ids:
         mount_with_ids_of(plan.image.root, lower, f"/proc/{plan.holder}/ns/user")
@@ -155,6 +169,8 @@ def _mount_root(machine: Machine, plan: Launch) -> None:
         mount_overlay(plan.paths.folder, target)
     else:
         mount_bind(lower, target)
+        for source, path in plan.mounts:
+            mount_bind(Path(source), Path(f"{target}{path}"))
 
 
 def get_image_base(machine: Machine) -> int:

@@ -23,7 +23,7 @@ class LogFolder:
 
     def __init__(self, folder: int, bytes_max: int) -> None:
         self._folder = folder
-        self._segment_max = max(bytes_max // 2, 2 * LINE_BYTES_MAX)
+        self._segment_max = max(bytes_max // 2, 4 * LINE_BYTES_MAX)
         segments = sorted(name for name in os.listdir(folder) if name.isdigit())
         self._start = int(segments[-1]) if segments else 0
         self._file = self._open()
@@ -31,7 +31,7 @@ class LogFolder:
 
     def append(self, raw: bytes) -> None:
         """A full disk loses the lines, never the process."""
-        if self._size >= self._segment_max:
+        if self._size and self._size + len(raw) > self._segment_max:
             self._turn()
         with contextlib.suppress(OSError):
             self._size += os.write(self._file, raw)
@@ -94,4 +94,11 @@ class LogPipe:
     def _write(self, lines: list[bytes]) -> None:
         head = b"%d %s " % (time.time_ns() // 1_000_000, self._mark)
         pieces = [line[i : i + LINE_BYTES_MAX] for line in lines for i in range(0, len(line) or 1, LINE_BYTES_MAX)]
-        self._log.append(b"".join(head + piece + b"\n" for piece in pieces))
+        batch = b""
+        for piece in pieces:  # many short lines are far longer with their heads
+            batch += head + piece + b"\n"
+            if len(batch) >= LINE_BYTES_MAX:
+                self._log.append(batch)
+                batch = b""
+        if batch:
+            self._log.append(batch)

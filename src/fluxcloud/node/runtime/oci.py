@@ -41,7 +41,7 @@ from .base import (
 from .children import keep_child, reap_children
 from .component import Launch, get_image_base, get_signal, launch, make_component, plan_launch, run_shim
 from .execute import ExecTarget, build_request, start_exec
-from .layout import CopyPaths, Layout, validate_component
+from .layout import ComponentPaths, CopyPaths, Layout, validate_component
 from .logs import read_log
 from .machine import IDS_FIRST, IDS_PER_COPY, Machine, observe_machine
 from .plain import build_plain_command, validate_plain
@@ -265,6 +265,7 @@ class OciRuntime:
         image = self._get_image(spec.image)
         holder = get_holder(paths).pid
         plan = plan_launch(machine, folder, record, spec, image, holder) if machine.contained else None
+        await self._end_shim(folder)
         starts = observe_component(folder, spec.name).restarts + 2 if folder.starts.exists() else 1
         for path in (folder.shim, folder.exit, folder.status):
             path.unlink(missing_ok=True)
@@ -285,6 +286,18 @@ class OciRuntime:
             os.close(reader)
             if writer >= 0:
                 os.close(writer)
+
+    async def _end_shim(self, folder: ComponentPaths) -> None:
+        """The shim of the start before may still be writing down how it ended."""
+        shim = read_ref(folder.shim)
+        descriptor = open_pidfd(shim) if shim else None
+        if descriptor is not None:
+            try:
+                if not await wait_readable(descriptor, _START_TIMEOUT_S):
+                    send_signal(shim, signal.SIGKILL)
+                    await wait_readable(descriptor, _KILL_TIMEOUT_S)
+            finally:
+                os.close(descriptor)
 
     def _launch(self, paths: CopyPaths, plan: Launch, writer: int) -> subprocess.Popen[bytes]:
         cgroups = self._get_machine().cgroups

@@ -12,10 +12,10 @@ import selectors
 import socket
 import struct
 import sys
-from pathlib import Path
 
 if __name__ == "__main__":  # alone, without site-packages: the package is found beside this file
-    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+    # By os.path: pathlib would take 5 ms and a megabyte for each copy.
+    sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
 
 from fluxcloud.node.runtime.logwriter import LogFolder, LogPipe
 from fluxcloud.node.runtime.relay import Loop, Relay
@@ -23,7 +23,7 @@ from fluxcloud.node.runtime.relay import Loop, Relay
 NO_NETWORK = "none"  # in place of ports: a plain process, without namespaces
 _PROGRESS = 7
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
-_PORT_START = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+_PORT_START = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
 def bring_loopback_up() -> None:
@@ -32,8 +32,9 @@ def bring_loopback_up() -> None:
         request = fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("16sH14x", b"lo", 0))
         flags = struct.unpack("16sH14x", request)[1]
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
-    with contextlib.suppress(OSError):  # read-only where the machine is itself a container
-        _PORT_START.write_text("0")
+    # Read-only where the machine is itself a container.
+    with contextlib.suppress(OSError), open(_PORT_START, "w") as file:
+        file.write("0")
 
 
 def drop_rights(uid: int) -> None:
@@ -42,10 +43,10 @@ def drop_rights(uid: int) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def open_logs(loop: Loop, copy: Path, components: list[str], bytes_max: int, uid: int) -> None:
+def open_logs(loop: Loop, copy: str, components: list[str], bytes_max: int, uid: int) -> None:
     """Log folders go to `uid`, which has to begin and delete segments after the rights are given up."""
     for name in components:
-        logs = os.open(copy / "c" / name / "log", os.O_RDONLY | os.O_DIRECTORY)
+        logs = os.open(os.path.join(copy, "c", name, "log"), os.O_RDONLY | os.O_DIRECTORY)
         if uid >= 0:
             os.fchown(logs, uid, uid)
         log = LogFolder(logs, bytes_max)
@@ -64,7 +65,7 @@ def main(argv: list[str]) -> None:
     relay = Relay(loop)
     for port in ports.split(",") if ports not in ("", NO_NETWORK) else ():
         relay.listen(port, int(port))
-    open_logs(loop, Path(copy), components, int(bytes_max), int(uid))
+    open_logs(loop, copy, components, int(bytes_max), int(uid))
     if int(uid) >= 0:
         drop_rights(int(uid))
     with contextlib.suppress(OSError):  # started anew: nobody waits any more
