@@ -59,6 +59,7 @@ class Chain:
         self._trust = trust
         self._light = LightClient(trust)
         self._submitter = Submitter(trust.chain_id, transport, self._light)
+        self._written_height = 0
 
     @classmethod
     def connect(cls, url: str, genesis: Genesis, *, source_host: str = "") -> Chain:
@@ -91,8 +92,9 @@ class Chain:
         return record
 
     async def read_many(self, keys: Sequence[tuple[TableAny, Any]]) -> list[Any]:
-        """Proven records of one height, in the order of the keys. Raises LyingNode (sdk/3) and as the checks do."""
-        items = await read_items(self._transport, self._light, [make_key(table, key) for table, key in keys])
+        """Proven records of one height, in the order of the keys, that have seen what this client submitted. Raises LyingNode (sdk/3) and as the checks do."""
+        wanted = [make_key(table, key) for table, key in keys]
+        items = await read_items(self._transport, self._light, wanted, since_height=self._written_height)
         return [decode_value(table, item) for (table, _), item in zip(keys, items, strict=True)]
 
     async def scan(self, table: TableKey[K, V], prefix: bytes = b"") -> list[tuple[K, V]]:
@@ -148,7 +150,9 @@ class Chain:
 
         Raises Rejected with the ledger's code, Temporary where no block took it in time.
         """
-        return await self._submitter.submit(messages, wallet, fee)
+        submitted = await self._submitter.submit(messages, wallet, fee)
+        self._written_height = max(self._written_height, submitted.height)
+        return submitted
 
     async def submit_role(self, node_id: NodeId, key: PrivateKey, lane: Lane, messages: Sequence[Message]) -> Submitted:
         """Send as a node, in a role lane: free, one at a time. Raises as `submit` does."""
