@@ -79,7 +79,7 @@ def plan_launch(
         hostname=spec.name,
         folder=process.folder,
         read_only=spec.read_only or not machine.overlay,
-        scratch=("/tmp",) if machine.overlay else _IN_MEMORY,  # noqa: S108
+        scratch=("/tmp",) if machine.overlay else _list_scratch(image),  # noqa: S108
         scratch_bytes=max(spec.memory_mib // 2, 16) << 20,
         binds=() if machine.overlay or machine.as_root else _list_binds(paths, record, spec, image),
         uid=process.user.uid,
@@ -104,6 +104,13 @@ def _list_binds(
         elif path not in system:
             raise Permanent(f"file {path}: the image has no such file, and this machine's roots are read-only")
     return tuple(binds)
+
+
+def _list_scratch(image: UnpackedImage) -> tuple[str, ...]:
+    """A root that can't be written can't get new folders either."""
+    with RootDir(image.root) as root:
+        found = {path: root.stat(split_path(path)) for path in _IN_MEMORY}
+    return tuple(path for path, status in found.items() if status is not None and stat.S_ISDIR(status.st_mode))
 
 
 def _find_file(image: Path, path: str) -> str:

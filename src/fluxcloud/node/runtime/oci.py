@@ -56,6 +56,7 @@ from .waiting import read_until, wait_readable
 _IDS_RANGES = 30_000
 _START_TIMEOUT_S = 15.0
 _KILL_TIMEOUT_S = 10.0
+_ENDING_S = 2.0
 
 
 class OciRuntime:
@@ -136,7 +137,9 @@ class OciRuntime:
             return
         try:
             container = get_container(folder)
-            if send_signal(container, get_signal(spec.stop_signal)) and await wait_readable(descriptor, grace_s):
+            heard = send_signal(container, get_signal(spec.stop_signal))
+            # Without a container it has just ended: killing the shim now would lose the exit code.
+            if await wait_readable(descriptor, grace_s if heard else _ENDING_S):
                 return
             if not send_signal(container, signal.SIGKILL):
                 send_signal(shim, signal.SIGKILL)
