@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from integration.fake_registry import REPOSITORY, FakeRegistry, run_registry, serve
 
+from engines import require_engine
 from fluxcloud.images.errors import (
     BadRegistry,
     DigestMismatch,
@@ -31,6 +34,7 @@ from fluxcloud.images.registry_auth import Credentials
 from fluxcloud.images.registry_http import RegistryBusy, RegistryUnreachable
 from fluxcloud.images.registry_net import PUBLIC_ACCESS, USER_ACCESS
 from fluxcloud.images.store import ContentStore, compute_digest
+from integration.fake_registry import REPOSITORY, FakeRegistry, run_registry, serve
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 QUICK = replace(USER_ACCESS, backoff_s=0.01)
@@ -539,3 +543,24 @@ async def test_truncated__for_ever(registry: FakeRegistry, tmp_path: Path, store
         await resolve_and_pull(registry, store)
     assert registry.count(layer) == QUICK.tries
     assert not store.has(layer)
+
+
+# A public registry, in a network of its own.
+
+
+@pytest.mark.needs_root
+def test_public_registry_leads_to_private_addresses() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make a network namespace")
+    script = "ip link set lo up && ip address add 8.8.4.4/32 dev lo && exec $0 -m integration.registry_public 8.8.4.4"
+    argv = [require_engine("unshare"), "--net", "sh", "-c", script, sys.executable]
+    require_engine("ip", package="iproute2")
+    done = subprocess.run(argv, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "8.8.4.4 ok",
+        "127.0.0.1 image/19",
+        "localhost image/19",
+        "[::ffff:7f00:1] image/19",
+        "reached 0",
+    ]

@@ -258,7 +258,9 @@ class RegistryHttp:
 
     def _unreachable(self, url: URL, error: Exception) -> RegistryUnreachable:
         reason = str(error) or type(error).__name__
-        return RegistryUnreachable(f"registry {url.host} can't be reached: {reason}")
+        return RegistryUnreachable(
+            f"registry {url.host} can't be reached: {reason}", retry_after_s=self._access.backoff_s
+        )
 
 
 def parse_retry_after(value: str, now_s: float) -> float | None:
