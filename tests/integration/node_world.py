@@ -150,7 +150,7 @@ class World:
     def add_node(self, name: str) -> NodeId:
         key, node_id = PrivateKey.generate(), NodeId(hashlib.sha256(name.encode()).digest()[:20])
         home = self.root / name
-        home.mkdir(parents=True)
+        home.mkdir(parents=True, exist_ok=True)
         write_key(home / "hot.key", key)
         cert = build_identity_cert(key, render_node(node_id))
         (home / "cert.der").write_bytes(cert)

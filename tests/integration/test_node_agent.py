@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -87,7 +89,7 @@ async def test_returned_slot__adopts_its_container(world: World) -> None:
         await wait_for(lambda: is_running(world))
         before = await observe_copy(parts)
         world.assign("n1", make_entry(spec_hash, 4, adopts=1))
-        await wait_for(lambda: is_running(world, generation=4))
+        await wait_for(lambda: is_running(world, generation=4), timeout_s=3)
         assert await observe_copy(parts) == before
         assert (await world.ask("n1"))[0] == 200
     async with world.run_node("n1") as parts:
@@ -133,6 +135,46 @@ async def test_app_that_exits__is_reported_with_its_exit_code(world: World) -> N
         (report,) = (await wait_for(lambda: world.chain.list_said(NodeReport)))[0].copies
         assert (report.outcome, report.reason, report.detail) == ("failed", "exit", "app exited with 3")
         await wait_for_gone(parts)
+
+
+async def test_logs__resume_after_a_cursor_and_follow(world: World) -> None:
+    script = "echo one; echo two >&2; while true; do sleep 0.1; echo more; done"
+    world.assign("n1", make_entry(world.add_revision(command=("/bin/sh", "-c", script), ports=())))
+    async with world.run_node("n1") as parts:
+        await world.push_image("n1")
+        await wait_for(lambda: is_running(world))
+        async with world.make_client("n1") as client, asyncio.timeout(10):
+            followed = client.read_logs(1, "app", follow=True)
+            lines = [await anext(followed) for _ in range(4)]
+            await followed.aclose()  # type: ignore[attr-defined]
+            assert {(line["stream"], line["text"]) for line in lines} >= {
+                ("out", "one"),
+                ("err", "two"),
+                ("out", "more"),
+            }
+            rest = [line async for line in client.read_logs(1, "app", after=lines[-1]["cursor"])]
+            assert all(line["text"] == "more" for line in rest)
+            assert [line["text"] async for line in client.read_logs(1, "app", tail=1)] == ["more"]
+        await remove_all(parts)
+
+
+@pytest.mark.needs_root
+async def test_full_disk__is_the_hosts_fault_and_the_agent_goes_on(tmp_path: Path) -> None:
+    home = tmp_path / "n1"
+    home.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(home)], check=True)
+    try:
+        world = World(tmp_path)
+        world.add_node("n1")
+        world.assign("n1", make_entry(world.add_revision()))
+        async with world.run_node("n1") as parts:
+            await world.push_image("n1")
+            (report,) = (await wait_for(lambda: world.chain.list_said(NodeReport)))[0].copies
+            assert (report.outcome, report.reason) == ("failed", "disk")
+            await parts.health_age.check()
+            assert parts.health_age.problem == ""
+    finally:
+        subprocess.run(["umount", "-l", str(home)], check=True)
 
 
 async def test_push__is_refused_to_strangers_and_beyond_the_spec(world: World, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class Agent:
         return self._memory.runs_as.get(key, key)
 
     def count_copies(self) -> int:
-        return len(self._desired.copies) + len(self._desired.unread)
+        return len(self._parts.view.assign.entries)
 
     def get_push_bytes_max(self, app: AppId) -> int | None:
         """What the app's images may take here: the disk of its spec, or their size by the ledger where that is more."""
@@ -139,9 +139,12 @@ class Agent:
     def _build_desired(self) -> Desired:
         view = self._parts.view
         found = [(entry, self._parts.specs.get(entry)) for entry in view.assign.entries]
-        unread = frozenset(make_key(entry) for entry, copy in found if copy is None)
-        if unread:
+        missing = [entry for entry, copy in found if copy is None]
+        if missing:
             self._must_learn.set()
+        # What an unread entry may take over is as little to be touched as its own copy.
+        taken_over = {make_key(entry, entry.adopts) for entry in missing if entry.adopts}
+        unread = frozenset({make_key(entry) for entry in missing} | taken_over)
         copies = tuple(copy for _, copy in found if copy is not None)
         return Desired(view.height, view.tick_ms, view.is_live, copies, unread)
 

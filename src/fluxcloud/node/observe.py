@@ -12,6 +12,7 @@ from .images.fetch import Fetcher
 from .model import ComponentHealth, Desired, DesiredCopy, Observed
 from .probes.diagnose import diagnose
 from .probes.health import HealthProber, Target, choose_port, compute_effective_health
+from .remember import compute_runs_as
 from .runtime.base import CopyKey, CopyState, Runtime
 
 _log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ class HealthBook:
         prober = HealthProber(
             health, target, lambda found: self._note(start, found), self._explain_for(start), self._now
         )
-        self._tasks[start] = asyncio.create_task(prober.run())
+        task = self._tasks[start] = asyncio.create_task(prober.run())
+        task.add_done_callback(_log_fault)
 
     def _note(self, start: _Start, health: ComponentHealth) -> None:
         if start in self._found:
@@ -90,6 +92,12 @@ class HealthBook:
             _log.debug("no diagnosis: %s", error)
             return problem
         return diagnose(problem, port, listening, reaches_loopback=self._reaches_loopback)
+
+
+def _log_fault(task: asyncio.Task[None]) -> None:
+    """A prober runs until it is cancelled: whatever else ends it is a fault of ours, and must be seen."""
+    if not task.cancelled() and task.exception() is not None:
+        _log.critical("a health prober has a fault; its component stays as it was", exc_info=task.exception())
 
 
 def _list_running(state: CopyState, copy: DesiredCopy) -> list[tuple[_Start, Component]]:
@@ -115,6 +123,7 @@ class Observer:
 
     async def observe(self, desired: Desired, runs_as: Mapping[CopyKey, CopyKey], prepared: set[str]) -> Observed:
         copies = {state.key: state for state in await self._runtime.observe()}
+        runs_as = compute_runs_as(runs_as, desired, copies)
         wanted = {runs_as.get(copy.key, copy.key): copy for copy in desired.copies}
         self._health.sync({key: (copies[key], copy) for key, copy in wanted.items() if key in copies})
         digests = {digest for copy in desired.copies for digest in copy.digests}

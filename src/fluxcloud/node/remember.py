@@ -25,7 +25,7 @@ BACKOFF_MS_MAX = 60_000
 def remember(memory: Memory, desired: Desired, observed: Observed) -> Memory:
     """Memory after this look: new exits, verdicts on copies, absences, and nothing of what is gone."""
     copies = {copy.key: copy for copy in desired.copies}
-    runs_as = compute_runs_as(memory.runs_as, desired, observed)
+    runs_as = compute_runs_as(memory.runs_as, desired, observed.copies)
     kept: dict[CopyKey, CopyMemory] = {}
     for key, copy in copies.items():
         source = runs_as.get(key, key)
@@ -38,7 +38,7 @@ def remember(memory: Memory, desired: Desired, observed: Observed) -> Memory:
 
 
 def compute_runs_as(
-    before: Mapping[CopyKey, CopyKey], desired: Desired, observed: Observed
+    before: Mapping[CopyKey, CopyKey], desired: Desired, found: Mapping[CopyKey, CopyState]
 ) -> Mapping[CopyKey, CopyKey]:
     """Which copies run as an earlier generation: a returning node's slot is its own again, without a restart."""
     after = {key: source for key, source in before.items() if key in desired.unread}
@@ -48,8 +48,8 @@ def compute_runs_as(
         else:
             old = CopyKey(copy.key.app, copy.adopts)
             source = before.get(old, old)
-        state = observed.copies.get(source)
-        if source != copy.key and copy.key not in observed.copies and _is_same_spec(state, copy):
+        state = found.get(source)
+        if source != copy.key and copy.key not in found and _is_same_spec(state, copy):
             after[copy.key] = source
     return after
 

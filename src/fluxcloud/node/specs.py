@@ -94,8 +94,9 @@ class SpecBook:
         return self._directory / f"{app.hex()}.{revision}"
 
 
-def make_key(entry: AssignEntry) -> CopyKey:
-    return CopyKey(render_app(AppId(entry.app)), entry.generation)
+def make_key(entry: AssignEntry, generation: int | None = None) -> CopyKey:
+    """The entry's copy, or another generation of its app."""
+    return CopyKey(render_app(AppId(entry.app)), entry.generation if generation is None else generation)
 
 
 def build_desired_copy(entry: AssignEntry, revision: Revision, spec: Spec) -> DesiredCopy:

@@ -12,6 +12,7 @@ from aiohttp import web
 from ...capability import BadCapability, CapabilityExpired, CapabilityRefused
 from ...errors import Permanent, Rejected, Temporary
 from ...images.errors import MissingBlob, StoreFull, TooBig
+from ..execute import is_disk_full
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return answer_error(f"http/{error.status}", error.reason, error.status)
     except (ConnectionError, TimeoutError):
         raise  # the asker is gone or too slow: there is nobody to answer
-    except Exception:
+    except Exception as error:
+        if is_disk_full(error):
+            return answer_error(StoreFull.CODE, "this node's disk is full", _STATUS[StoreFull])
         _log.exception("%s %s failed", request.method, request.path)
         return answer_error("node/500", "this node failed; its log says why", 500)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ...errors import FluxCloudError, Permanent, Rejected, Temporary
 from ...ids import AppId, NodeId, render_node
-from ...images.errors import MissingBlob
+from ...images.errors import MissingBlob, StoreFull
 from ...images.manifest import MANIFEST_BYTES_MAX, Descriptor, load_image, parse_manifest
 from ...images.store import ContentStore
 from ..model import ImageNeed
@@ -112,6 +112,8 @@ class Fetcher:
                 await self._pull(sibling, digest, size)
             except MissingBlob:
                 continue
+            except StoreFull:
+                raise
             except (Rejected, Temporary) as error:
                 _log.warning("blob %s not got: %s", digest, error, extra={"fields": {"peer": render_node(sibling.id)}})
                 continue
