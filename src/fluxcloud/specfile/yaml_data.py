@@ -6,7 +6,8 @@ Every scalar of a mapping key is text. Errors name line and column.
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import yaml
 
@@ -15,7 +16,7 @@ from ..errors import Rejected
 BYTES_MAX = 256 * 1024
 NODES_MAX = 20_000
 DEPTH_MAX = 32
-_ODD_TAGS = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int")
+_ODD_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("timestamp", "bool", "int", "value"))
 
 
 class BadYaml(Rejected):
@@ -37,22 +38,27 @@ class _Loader(yaml.SafeLoader):
             raise BadYaml(f"nested deeper than {DEPTH_MAX} levels")
         try:
             node: yaml.Node | None = super().compose_node(parent, index)
+            if isinstance(node, yaml.MappingNode):
+                _check_keys(node)
             return node
         finally:
             self.depth -= 1
 
 
-def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
-    loader.flatten_mapping(node)
-    result: dict[str, Any] = {}
-    for key_node, value_node in node.value:
+def _check_keys(node: yaml.MappingNode) -> None:
+    """Keys are texts, each once. Asked before merge keys bring in those of others, which the mapping's own override."""
+    seen: set[str] = set()
+    for key_node, _ in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
             raise BadYaml(f"{_where(key_node)}: a key must be text")
-        key = str(key_node.value)
-        if key in result:
-            raise BadYaml(f"{_where(key_node)}: key {key!r} is given twice")
-        result[key] = loader.construct_object(value_node, deep=True)
-    return result
+        if key_node.value in seen:
+            raise BadYaml(f"{_where(key_node)}: key {key_node.value!r} is given twice")
+        seen.add(key_node.value)
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    loader.flatten_mapping(node)
+    return {str(key.value): loader.construct_object(value, deep=True) for key, value in node.value}
 
 
 def _where(node: yaml.Node) -> str:
@@ -69,12 +75,39 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|fa
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
 
 
-def load_yaml(raw: bytes) -> Any:
-    """Plain data (dict, list, str, int, float, bool, None) of a YAML or JSON text. Raises BadYaml (spec/1)."""
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A value under `!reset` or `!override`: how an overriding compose file changes what it meets."""
+
+    tag: str
+    value: Any
+
+
+class _MergeLoader(_Loader):
+    """Knows the tags of files that override others."""
+
+
+def _construct_tagged(loader: _Loader, node: yaml.Node) -> Tagged:
+    """The value as it would be without the tag; a node of its own, for this one is being constructed."""
+    kind, resolver = type(node), cast(Any, loader)
+    implicit = (node.style is None, False) if isinstance(node, yaml.ScalarNode) else True
+    plain = kind(resolver.resolve(kind, node.value, implicit), node.value, node.start_mark, node.end_mark)
+    return Tagged(str(node.tag), loader.construct_object(plain, deep=True))
+
+
+for _tag in ("!reset", "!override"):
+    _MergeLoader.add_constructor(_tag, _construct_tagged)
+
+
+def load_yaml(raw: bytes, *, merge_tags: bool = False) -> Any:
+    """Plain data (dict, list, str, int, float, bool, None) of a YAML or JSON text; with `merge_tags` also Tagged.
+
+    Raises BadYaml (spec/1).
+    """
     if len(raw) > BYTES_MAX:
         raise BadYaml(f"{len(raw)} bytes; at most {BYTES_MAX} are read")
     try:
-        loader = _Loader(raw.decode("utf-8"))
+        loader = (_MergeLoader if merge_tags else _Loader)(raw.decode("utf-8"))
         try:
             data = loader.get_single_data()
         finally:
@@ -103,3 +136,5 @@ def _refuse_bomb(data: Any) -> None:
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)
+        elif isinstance(value, Tagged):
+            waiting.append(value.value)

@@ -17,6 +17,8 @@ def test_scalars_read_as_people_mean_them() -> None:
 
 def test_merge_keys_and_aliases_work() -> None:
     assert load_yaml(b"x: &x {a: 1}\ny: {<<: *x, b: 2}") == {"x": {"a": 1}, "y": {"a": 1, "b": 2}}
+    text = b"x: &x {a: 1, b: 1}\ny: &y {<<: *x, b: 2, c: 2}\nz: {c: 3, <<: [*y, *x]}"
+    assert load_yaml(text)["z"] == {"a": 1, "b": 2, "c": 3}
 
 
 BOMB = b"a: &a [x, x, x, x, x, x, x, x, x]\n" + b"".join(
