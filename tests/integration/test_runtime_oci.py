@@ -178,31 +178,35 @@ class TestOci(ContainerContract):
         runtime = OciRuntime(RuntimeConfig(root, "node-1", store, log_max_bytes=200_000))
         await runtime.open()
         await runtime.prepare(engine.image)
-        await self.start(runtime, engine, shell("seq 100000; printf %040000d 7; sleep 1000"))
+        try:
+            await self.start(runtime, engine, shell("seq 100000; printf %040000d 7; sleep 1000"))
 
-        async def last() -> Any:
-            lines = await read_logs(runtime, tail=1)
-            return lines if lines and lines[0].text == b"0" * 16383 + b"0" else None
+            async def last() -> Any:
+                lines = await read_logs(runtime, tail=1)
+                return lines if lines and lines[0].text == b"0" * 16383 + b"0" else None
 
-        await wait_for(last)
-        folder = next((root / "copies").iterdir()) / "c/web/log"
-        assert sum(path.stat().st_size for path in folder.iterdir() if path.name.isdigit()) <= 200_000
-        lines = await read_logs(runtime)
-        numbers = [int(line.text) for line in lines if len(line.text) < 10]
-        assert numbers == list(range(numbers[0], 100_001))
-        assert await read_logs(runtime, after="0", tail=2) == lines[-2:]
-        await runtime.remove(KEY)
-        await runtime.close()
+            await wait_for(last)
+            folder = next((root / "copies").iterdir()) / "c/web/log"
+            assert sum(path.stat().st_size for path in folder.iterdir() if path.name.isdigit()) <= 200_000
+            lines = await read_logs(runtime)
+            numbers = [int(line.text) for line in lines if len(line.text) < 10]
+            assert numbers == list(range(numbers[0], 100_001))
+            assert await read_logs(runtime, after="0", tail=2) == lines[-2:]
+        finally:
+            await runtime.remove(KEY)
+            await runtime.close()
 
     async def test_long_roots(self, engine: Engine, tmp_path: Path, store: Path) -> None:
         root = tmp_path / ("long-" * 30)
         runtime = OciRuntime(RuntimeConfig(root, "node-1", store))
         await runtime.open()
         await runtime.prepare(engine.image)
-        await self.start(runtime, engine, SERVE, ports=(8080,))
-        assert await wait_for(lambda: fetch(runtime.get_endpoint(KEY, 8080))) == b"hello\n"
-        await runtime.remove(KEY)
-        await runtime.close()
+        try:
+            await self.start(runtime, engine, SERVE, ports=(8080,))
+            assert await wait_for(lambda: fetch(runtime.get_endpoint(KEY, 8080))) == b"hello\n"
+        finally:
+            await runtime.remove(KEY)
+            await runtime.close()
 
     async def test_a_broken_record_is_shown_and_removed(self, runtime: Runtime, engine: Engine) -> None:
         await self.start(runtime, engine, POLITE)
