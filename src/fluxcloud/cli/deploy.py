@@ -12,7 +12,7 @@ import click
 from ..errors import FluxCloudError
 from ..ids import NodeId
 from ..images.store import ContentStore
-from ..sdk.bundle import BadSource, Bundle, build_archive_bundle, build_bundle
+from ..sdk.bundle import BadSource, Bundle, Registries, build_archive_bundle, build_bundle
 from ..sdk.deploy import Deployment, Step
 from ..specfile.reader import read_spec
 from ..specfile.yaml_data import load_yaml
@@ -29,6 +29,7 @@ ANSWER_TIMEOUT_S = 10.0
 @click.argument("source", default=".", type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the app, where SOURCE is an image archive.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="Port the image listens on, where it does not say.")
+@click.option("--push", is_flag=True, help="Fetch images from registries here, as this user, and send them to nodes.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(1), default=180.0, show_default=True)
 @click.option("--detach", is_flag=True, help="Return once the ledger has it; images are then not sent.")
 @with_context
@@ -37,6 +38,7 @@ async def deploy_command(
     source: Path,
     name: str | None,
     port: int | None,
+    push: bool,
     timeout_s: float,
     detach: bool,
     context_name: str | None,
@@ -45,12 +47,14 @@ async def deploy_command(
     """Run an app: a folder with fluxcloud.yaml, or an image archive (docker save, OCI layout)."""
     with tempfile.TemporaryDirectory(prefix="fluxcloud-deploy-") as folder:
         store = ContentStore(Path(folder))
-        bundle = await asyncio.to_thread(read_source, source, name, port, store, output)
+        bundle = await read_source(source, name, port, store, output, push=push)
         async with open_session(context_name) as session:
             await deploy_bundle(session, bundle, output, timeout_s=timeout_s, detach=detach)
 
 
-def read_source(source: Path, name: str | None, port: int | None, store: ContentStore, output: Output) -> Bundle:
+async def read_source(
+    source: Path, name: str | None, port: int | None, store: ContentStore, output: Output, *, push: bool = False
+) -> Bundle:
     """The bundle of a folder or an archive. Raises Rejected that says what was looked for."""
     if not source.exists():
         raise BadSource(f"{source} does not exist", hint="give a folder with fluxcloud.yaml, or an image archive")
@@ -58,12 +62,12 @@ def read_source(source: Path, name: str | None, port: int | None, store: Content
     if file is not None:
         output.progress(f"found {file}")
         spec = read_spec(load_yaml(file.read_bytes()), folder=file.parent)
-        return build_bundle(spec, file.parent, store, output.progress)
+        return await build_bundle(spec, file.parent, store, output.progress, Registries(push=push))
     if source.is_dir() and not (source / "index.json").exists():
         hint = "write a fluxcloud.yaml; the smallest has a name and one component with an image and a port"
         raise BadSource(f"{source} has no fluxcloud.yaml and is no OCI layout", hint=hint)
     output.progress(f"found an image archive, {source.name}")
-    return build_archive_bundle(source, name or _name_of(source), port, store)
+    return await asyncio.to_thread(build_archive_bundle, source, name or _name_of(source), port, store)
 
 
 def _find_spec_file(source: Path) -> Path | None:

@@ -10,22 +10,25 @@ from typing import Any
 import click
 
 from .. import __version__
+from ..node.runtime.procs import is_alive, observe_ref
 from .common import verb
 from .context import find_data_dir
 from .control import ask_control
 from .layout import Layout
 from .output import TIMEOUT, CliError, Output, render_age, render_table
+from .processes import end_leftovers
 
 
 @click.command("down")
 @verb
 async def down_command(output: Output) -> None:
     """Stop the network that `up` started, copies included; its state stays and `up` brings it back."""
-    from .processes import end_leftovers
-
     layout = Layout(find_data_dir())
     try:
+        supervisor = observe_ref((await ask_control(layout.control, "status"))["supervisor_pid"])
         await ask_control(layout.control, "down")
+        while is_alive(supervisor):
+            await asyncio.sleep(0.05)
     except CliError:
         ended = end_leftovers(layout)
         if not ended:

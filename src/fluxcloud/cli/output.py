@@ -94,7 +94,11 @@ def as_cli_error(error: FluxCloudError) -> CliError:
         hints = (error.hint,) if error.hint else find_hints(error.code)
         return CliError(error.message, exit_code=find_exit_code(error.code), code=error.code, hints=hints)
     if isinstance(error, Temporary):
-        return CliError(str(error), exit_code=UNREACHABLE, hints=("fluxcloud up  (where the network is this machine's)", "fluxcloud doctor"))
+        return CliError(
+            str(error),
+            exit_code=UNREACHABLE,
+            hints=("fluxcloud up  (where the network is this machine's)", "fluxcloud doctor"),
+        )
     if isinstance(error, ConfigError):
         return CliError(str(error), exit_code=USAGE)
     return CliError(str(error))

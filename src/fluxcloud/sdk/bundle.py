@@ -1,20 +1,28 @@
 """Bundles: a spec with the images it names, ready to be deployed.
 
 A *source* is a folder with `fluxcloud.yaml`, or an image archive (`docker save` tar, OCI layout as tar or folder).
-Image references in a file are archives relative to its folder, or `builtin:hello`.
+Image references in a file are archives relative to its folder, `builtin:hello`, or images in registries. What a tag
+means is settled here, before the owner signs. An image that everybody may have stays in its registry and nodes fetch
+it by its digest; any other one is fetched here and sent to the nodes, when the deployer says so (`push`).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import Rejected
 from ..images.archive import read_archive
+from ..images.errors import ForbiddenAddress, PrivateImage, Unauthorised
 from ..images.hello import HELLO_PORT, build_hello_image
 from ..images.manifest import Image as StoredImage
 from ..images.manifest import get_host_platform, load_image
+from ..images.reference import Reference, find_reference
+from ..images.registry import Repository, Resolved
+from ..images.registry_auth import load_credentials
+from ..images.registry_net import PUBLIC_ACCESS, USER_ACCESS, Access
 from ..images.store import ContentStore
 from ..ledger.apps.model import Image
 from ..ledger.apps.spec import Component, Group, Port, Spec
@@ -31,26 +39,56 @@ class BadSource(Rejected):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """`images` as the ledger wants them; their blobs are in `store`."""
+    """`images` as the ledger wants them. Those whose digest is in `remote` are in registries, where nodes fetch them;
+    the blobs of the others are in `store`."""
 
     spec: Spec
     images: tuple[Image, ...]
     store: ContentStore
+    remote: tuple[str, ...] = ()
 
     def list_digests(self) -> list[tuple[str, tuple[str, ...]]]:
-        """(manifest digest, all blobs to push for it) of each image once."""
-        digests = dict.fromkeys(image.digest for image in self.images)
+        """(manifest digest, all blobs to push for it) of each image once that is to be pushed."""
+        digests = dict.fromkeys(image.digest for image in self.images if image.digest not in self.remote)
         return [(digest, _list_blobs(load_image(self.store, digest))) for digest in digests]
 
 
-def build_bundle(spec: Spec, folder: Path, store: ContentStore, say: Callable[[str], None]) -> Bundle:
-    """Read every image that the spec names. Raises BadSource (spec/3) and what reading an image raises."""
-    images = []
-    for group in spec.groups:
-        for component in group.components:
-            digest = _store_image(component.image, folder, store, say)
-            images.append(_describe(store, group.name, component.name, digest))
-    return Bundle(spec, tuple(sorted(images, key=lambda image: (image.group, image.component))), store)
+@dataclass(frozen=True, slots=True)
+class Registries:
+    """How images in registries are got. `push`: fetch them here, with the user's credentials, and send them to nodes.
+
+    Without it they are looked up as a node would: as nobody in particular, in a registry on a public address. `public`
+    and `user` say what may be reached in the two cases, `docker_config` where the credentials are.
+    """
+
+    platform: str = field(default_factory=get_host_platform)
+    push: bool = False
+    public: Access = PUBLIC_ACCESS
+    user: Access = USER_ACCESS
+    docker_config: Path | None = None
+
+
+async def build_bundle(
+    spec: Spec, folder: Path, store: ContentStore, say: Callable[[str], None], registries: Registries | None = None
+) -> Bundle:
+    """Read or look up every image that the spec names; one that is named twice, once.
+
+    Raises BadSource (spec/3), PrivateImage (image/20), and what reading an archive or asking a registry raises.
+    """
+    registries = registries or Registries()
+    found: dict[str, Resolved | str] = {}
+    for component in (component for group in spec.groups for component in group.components):
+        if component.image not in found:
+            found[component.image] = await _find_image(component.image, folder, store, say, registries)
+    images = [
+        _describe_found(store, group.name, component.name, found[component.image])
+        for group in spec.groups
+        for component in group.components
+    ]
+    stored = {digest for digest in found.values() if isinstance(digest, str)}
+    remote = {resolved.digest for resolved in found.values() if isinstance(resolved, Resolved)} - stored
+    ordered = tuple(sorted(images, key=lambda image: (image.group, image.component)))
+    return Bundle(spec, ordered, store, tuple(sorted(remote)))
 
 
 def build_archive_bundle(archive: Path, name: str, port: int | None, store: ContentStore) -> Bundle:
@@ -73,19 +111,61 @@ def build_hello_bundle(store: ContentStore, name: str = "hello") -> Bundle:
     return Bundle(spec, (_describe(store, "main", "app", digest),), store)
 
 
-def _store_image(reference: str, folder: Path, store: ContentStore, say: Callable[[str], None]) -> str:
-    if reference == BUILTIN_HELLO:
-        return build_hello_image(store)
-    path = (folder / reference).resolve()
-    if not reference.startswith((".", "/")) and not path.exists():
-        raise BadSource(
-            f"image {reference!r}: registries come in a later version",
-            hint=f"docker save {reference} -o image.tar, then image: ./image.tar",
-        )
-    if not path.exists():
-        raise BadSource(f"image {reference!r}: {path} does not exist")
-    say(f"reading {reference}")
-    return read_archive(path, store, platform=get_host_platform())
+async def _find_image(
+    image: str, folder: Path, store: ContentStore, say: Callable[[str], None], registries: Registries
+) -> Resolved | str:
+    """Where the image stays in a registry, what it is there; otherwise the digest under which it is in the store."""
+    if image == BUILTIN_HELLO:
+        return await asyncio.to_thread(build_hello_image, store)
+    path = (folder / image).resolve()
+    if path.is_file() or (path / "index.json").is_file():
+        say(f"reading {image}")
+        return await asyncio.to_thread(read_archive, path, store, platform=get_host_platform())
+    reference = find_reference(image)
+    if reference is None:
+        hint = "make it with: docker save NAME -o FILE"
+        raise BadSource(f"image {image!r}: {path} is no image archive (docker save) or OCI layout", hint=hint)
+    say(f"looking up {reference.render()}")
+    if not registries.push:
+        return await _resolve_public(reference, registries)
+    credentials = load_credentials(reference.registry, registries.docker_config)
+    async with Repository(reference, registries.user, credentials) as repository:
+        resolved = await repository.resolve(registries.platform)
+        await repository.pull(resolved, store, on_progress=_make_progress(reference, say))
+        return resolved.digest
+
+
+async def _resolve_public(reference: Reference, registries: Registries) -> Resolved:
+    """Look it up as nodes will. Raises PrivateImage (image/20) where they could not have it."""
+    async with Repository(reference, registries.public) as repository:
+        try:
+            return await repository.resolve(registries.platform)
+        except (Unauthorised, ForbiddenAddress) as error:
+            raise PrivateImage(
+                f"{error}; nodes could not fetch it, for they have no credentials of yours",
+                hint="deploy with --push to fetch it here and send it to them",
+            ) from error
+
+
+def _make_progress(reference: Reference, say: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Tells each tenth of what is fetched once."""
+    told = 0
+
+    def note(done: int, total: int) -> None:
+        nonlocal told
+        tenth = done * 10 // max(total, 1)
+        if tenth > told:
+            told = tenth
+            say(f"fetching {reference.render()}: {tenth * 10} % of {total / 1e6:.1f} MB")
+
+    return note
+
+
+def _describe_found(store: ContentStore, group: str, component: str, found: Resolved | str) -> Image:
+    if isinstance(found, str):
+        return _describe(store, group, component, found)
+    architecture = found.platform.partition("/")[2]
+    return Image(group=group, component=component, digest=found.digest, size=found.size, arches=(architecture,))
 
 
 def _describe(store: ContentStore, group: str, component: str, digest: str) -> Image:

@@ -92,7 +92,10 @@ class Chain:
         return record
 
     async def read_many(self, keys: Sequence[tuple[TableAny, Any]]) -> list[Any]:
-        """Proven records of one height, in the order of the keys, that have seen what this client submitted. Raises LyingNode (sdk/3) and as the checks do."""
+        """Proven records of one height, in the order of the keys, that have seen what this client submitted.
+
+        Raises LyingNode (sdk/3) and as the checks do.
+        """
         wanted = [make_key(table, key) for table, key in keys]
         items = await read_items(self._transport, self._light, wanted, since_height=self._written_height)
         return [decode_value(table, item) for (table, _), item in zip(keys, items, strict=True)]
