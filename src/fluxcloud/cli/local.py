@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..node.runtime.procs import is_alive, observe_ref
+from ..node.runtime.procs import observe_ref
 from .common import verb
 from .context import find_data_dir
 from .control import ask_control
 from .layout import Layout
 from .output import TIMEOUT, CliError, Output, render_age, render_table
-from .processes import end_leftovers
+from .processes import end_leftovers, wait_ended
 
 
 @click.command("down")
@@ -27,8 +27,7 @@ async def down_command(output: Output) -> None:
     try:
         supervisor = observe_ref((await ask_control(layout.control, "status"))["supervisor_pid"])
         await ask_control(layout.control, "down")
-        while is_alive(supervisor):
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(wait_ended, supervisor)
     except CliError:
         ended = end_leftovers(layout)
         if not ended:

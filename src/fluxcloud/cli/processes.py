@@ -64,6 +64,12 @@ def kill_copies(layout: Layout, name: str = "") -> None:
         time.sleep(0.02)
 
 
+def wait_ended(ref: ProcessRef | None) -> None:
+    """Until this process is gone."""
+    while is_alive(ref):
+        time.sleep(0.05)
+
+
 def _end(refs: list[ProcessRef]) -> None:
     for number in (signal.SIGCONT, signal.SIGTERM):
         for ref in refs:
