@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,3 +122,19 @@ def open_chain(
 
     engine = SoloEngine(app, store, mempool, open_home(home), home / TIPS_DIRECTORY, clock, note_block)
     return SmallChain(genesis, store, app, mempool, hub, service, engine, clock)
+
+
+@asynccontextmanager
+async def run_blocks(chain: SmallChain) -> AsyncIterator[None]:
+    """Blocks come one after another, as quickly as the loop turns; chain time goes on by 2 ms with each."""
+
+    async def run() -> None:
+        while True:
+            chain.step(advance_ms=2)
+            await asyncio.sleep(0.001)
+
+    task = asyncio.create_task(run())
+    try:
+        yield
+    finally:
+        task.cancel()

@@ -157,7 +157,7 @@ class Submitter:
             item = (await read_items(self._transport, self._light, [make_key(LANES, (node_id, lane))]))[0]
             state = decode_value(LANES, item)
             sender.next = max(sender.floor, 1 if state is None else state.last_seq + 1)
-        seq = max(sender.next, time.time_ns() // 1_000_000)
+        seq = max(sender.next, self._light.estimate_time_ms())
         sender.next = sender.floor = seq + 1
         raw = encode(RoleTx(self._chain_id, node_id, lane, seq, encode_messages(messages)))
         tx_id = compute_tx_id(raw)

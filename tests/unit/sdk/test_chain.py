@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from factories_chain import FLUX_EACH, SmallChain, make_home, make_wallets, open_chain
+from factories_chain import FLUX_EACH, SmallChain, make_home, make_wallets, open_chain, run_blocks
 from fluxcloud.codec import Codec, encode
 from fluxcloud.errors import Rejected, Temporary
 from fluxcloud.ledger.accounts.messages import Transfer
@@ -70,22 +70,6 @@ def client(wire: Wire) -> Chain:
     return Chain(wire, build_trust(wire.chain.genesis))
 
 
-@asynccontextmanager
-async def running(chain: SmallChain) -> AsyncIterator[None]:
-    """Blocks come one after another, as quickly as the loop turns."""
-
-    async def run() -> None:
-        while True:
-            chain.step(advance_ms=2)
-            await asyncio.sleep(0.001)
-
-    task = asyncio.create_task(run())
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
 async def test_read__present_and_absent(client: Chain, wallets: list[Wallet]) -> None:
     records = await client.read_many([(ACCOUNTS, wallets[0].address), (ACCOUNTS, b"\0" * 21), (SUPPLY, "")])
     assert records[0] == Account(balance=FLUX_EACH)
@@ -127,7 +111,7 @@ async def test_watch__first_all_then_changes(wire: Wire, client: Chain, wallets:
         assert first.complete
         assert first.get(ACCOUNTS) == {bob.address: Account(FLUX_EACH), b"\0" * 21: None}
         assert set(first.get(SUPPLY)) == {""}
-        async with running(wire.chain):
+        async with run_blocks(wire.chain):
             done = await client.submit((Transfer(bob.address, 5),), alice)
         wire.chain.step()
         seen = [await anext(updates)]
@@ -202,7 +186,7 @@ async def test_watch__withheld_change_is_found_by_beginning_anew(
     wire.change = withhold
     async with aclosing(client.watch(keys=[(ACCOUNTS, bob.address)])) as updates:
         await anext(updates)
-        async with running(wire.chain):
+        async with run_blocks(wire.chain):
             await client.submit((Transfer(bob.address, 5),), alice)
         for _ in range(3):
             wire.chain.step()
@@ -268,7 +252,7 @@ async def test_submit__same_bytes_after_a_lost_answer(wire: Wire, client: Chain,
         return frame
 
     wire.change = lose
-    async with running(wire.chain):
+    async with run_blocks(wire.chain):
         done = await client.submit((Transfer(bob.address, 5),), alice)
     assert _SUBMIT.decode(lost[0]).height == done.height
     account = wire.chain.app.state.get(ACCOUNTS, alice.address)
@@ -279,7 +263,7 @@ async def test_submit__same_bytes_after_a_lost_answer(wire: Wire, client: Chain,
 async def test_submit__two_clients_of_one_account(wire: Wire, wallets: list[Wallet]) -> None:
     alice, bob, _ = wallets
     one, two = (Chain(wire, build_trust(wire.chain.genesis)) for _ in range(2))
-    async with running(wire.chain):
+    async with run_blocks(wire.chain):
         for client in (one, two, one, two, two, one):
             await client.submit((Transfer(bob.address, 1),), alice)
     account = wire.chain.app.state.get(ACCOUNTS, bob.address)
@@ -289,7 +273,7 @@ async def test_submit__two_clients_of_one_account(wire: Wire, wallets: list[Wall
 
 async def test_submit__after_a_sleep_of_this_machine(wire: Wire, client: Chain, wallets: list[Wallet]) -> None:
     """The chain's time has gone on much further than this machine's monotonic clock knows."""
-    async with running(wire.chain):
+    async with run_blocks(wire.chain):
         await client.submit((Transfer(wallets[1].address, 1),), wallets[0])
         wire.chain.clock.advance_ms(3_600_000)
         wire.chain.step()
@@ -298,7 +282,7 @@ async def test_submit__after_a_sleep_of_this_machine(wire: Wire, client: Chain, 
 
 
 async def test_submit__busy_node_is_waited_for(wire: Wire, client: Chain, wallets: list[Wallet]) -> None:
-    async with running(wire.chain):
+    async with run_blocks(wire.chain):
         await client.submit((Transfer(wallets[1].address, 1),), wallets[0])
         wire.failures = [NodeBusy("full", code="mempool/1", retry_after_s=0.0)]
         await client.submit((Transfer(wallets[1].address, 1),), wallets[0])
@@ -308,7 +292,7 @@ async def test_submit__unreachable_node_is_given_up(
     wire: Wire, client: Chain, wallets: list[Wallet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submitting, "UNREACHABLE_S", 0.1)
-    async with running(wire.chain):
+    async with run_blocks(wire.chain):
         await client.submit((Transfer(wallets[1].address, 1),), wallets[0])
         await client.read(ACCOUNTS, wallets[0].address)
         wire.change = _refuse_submits
@@ -333,14 +317,14 @@ async def test_invalid_submit__answer_about_another_transaction(
         return encode(msgspec.structs.replace(_SUBMIT.decode(frame), tx_id=b"x" * 32))
 
     wire.change = lie
-    async with running(wire.chain):
+    async with run_blocks(wire.chain):
         with pytest.raises(Rejected) as error:
             await client.submit((Transfer(wallets[1].address, 1),), wallets[0])
     assert error.value.code == "sdk/3"
 
 
 async def test_submit__fee_is_the_least(wire: Wire, client: Chain, wallets: list[Wallet]) -> None:
-    async with running(wire.chain):
+    async with run_blocks(wire.chain):
         await client.submit((Transfer(wallets[1].address, 1),), wallets[0])
     account = wire.chain.app.state.get(ACCOUNTS, wallets[0].address)
     assert account is not None
