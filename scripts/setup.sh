@@ -10,6 +10,7 @@ missing=""
 command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap"
 [ -x /bin/busybox ] || [ -x /usr/bin/busybox ] || missing="$missing busybox-static"
 command -v nft >/dev/null 2>&1 || missing="$missing nftables"
+command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry"
 "$python" -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -20,6 +21,10 @@ if [ -n "$missing" ]; then
             apt-get update -qq >/dev/null
             apt-get install -y -qq --no-install-recommends $missing >/dev/null
         }
+        # Tests start registries of their own; the package's service would listen on all addresses.
+        case "$missing" in
+            *docker-registry*) systemctl disable --now docker-registry >/dev/null 2>&1 || : ;;
+        esac
     else
         say "not installed:$missing (ask root for: apt-get install$missing)"
     fi

@@ -118,13 +118,10 @@ async def _find_image(
     if image == BUILTIN_HELLO:
         return await asyncio.to_thread(build_hello_image, store)
     path = (folder / image).resolve()
-    if path.is_file() or (path / "index.json").is_file():
-        say(f"reading {image}")
-        return await asyncio.to_thread(read_archive, path, store, platform=get_host_platform())
-    reference = find_reference(image)
+    is_archive = path.is_file() or (path / "index.json").is_file()
+    reference = None if is_archive else find_reference(image)
     if reference is None:
-        hint = "make it with: docker save NAME -o FILE"
-        raise BadSource(f"image {image!r}: {path} is no image archive (docker save) or OCI layout", hint=hint)
+        return await asyncio.to_thread(_read_archive, image, path, store, say)
     say(f"looking up {reference.render()}")
     if not registries.push:
         return await _resolve_public(reference, registries)
@@ -133,6 +130,14 @@ async def _find_image(
         resolved = await repository.resolve(registries.platform)
         await repository.pull(resolved, store, on_progress=_make_progress(reference, say))
         return resolved.digest
+
+
+def _read_archive(image: str, path: Path, store: ContentStore, say: Callable[[str], None]) -> str:
+    if not path.exists():
+        hint = "make it with: docker save NAME -o FILE"
+        raise BadSource(f"image {image!r}: {path} does not exist", hint=hint)
+    say(f"reading {image}")
+    return read_archive(path, store, platform=get_host_platform())
 
 
 async def _resolve_public(reference: Reference, registries: Registries) -> Resolved:
