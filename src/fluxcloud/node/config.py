@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from ..config import Section
 from ..config import load_config as load_any
@@ -32,6 +32,7 @@ class NodeConfig(Section, frozen=True):
     probe_port: Port = 16_129
     runtime: Literal["oci"] = "oci"
     store_mib_max: Annotated[int, Meta(ge=64, le=2**30)] = 20_480
+    private_registries: list[str] = field(default_factory=list)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False
 

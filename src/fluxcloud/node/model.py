@@ -22,11 +22,12 @@ Reason = Literal["image_pull", "exit", "oom", "health", "engine", "disk", "port"
 
 @dataclass(frozen=True, slots=True)
 class ImageNeed:
-    """The image of one component, by digest, with the bytes to fetch for it."""
+    """The image of one component, by digest, with the bytes to fetch for it; `reference` as the spec has it."""
 
     component: str
     digest: str
     size: int
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)

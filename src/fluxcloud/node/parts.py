@@ -29,6 +29,7 @@ from .feed import Feed
 from .identity import Identity, load_identity
 from .images.collect import Collector
 from .images.fetch import Fetcher
+from .images.registry import make_open_registry
 from .images.siblings import Me, Siblings
 from .inbox import Inbox
 from .observe import HealthBook, Observer
@@ -117,7 +118,8 @@ def _assemble(
     store.remove_leftovers()
     me = Me(chain.chain_id, identity.id, identity.key, config.host)
     siblings = _make_siblings(me, chain, clock)
-    fetcher = Fetcher(store, siblings.list_siblings, now)
+    open_registry = make_open_registry(config.host, config.private_registries, now)
+    fetcher = Fetcher(store, siblings.list_siblings, open_registry, now)
     health = HealthBook(runtime, inbox.wake, now, reaches_loopback=isolation.engine == "oci")
     health_age = HealthAge(runtime.observe, home, now)
     contacts = Contacts(lambda node_id: chain.read(NODES, node_id), now)

@@ -113,6 +113,6 @@ def build_desired_copy(entry: AssignEntry, revision: Revision, spec: Spec) -> De
         entry=entry,
         app_name=spec.name,
         group=group,
-        images=tuple(ImageNeed(c.name, images[c.name].digest, images[c.name].size) for c in group.components),
+        images=tuple(ImageNeed(c.name, images[c.name].digest, images[c.name].size, c.image) for c in group.components),
         adopts=entry.adopts,
     )

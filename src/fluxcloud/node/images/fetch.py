@@ -1,8 +1,8 @@
-"""Fetching: brings the blobs of an image into the content store, from the app's other nodes or a deployer's push.
+"""Fetching: brings an image's blobs into the content store, from the app's other nodes, its registry or a push.
 
-A node that lacks a blob asks its siblings and, as long as none has it, waits for a push, up to a deadline that follows
-from the bytes. Size and hash are checked while a blob streams in, so a sibling that lies costs one try.
-Source: APPS.md 4 (images).
+A node that lacks a blob asks its siblings, then the image's registry and, as long as none has it, waits for a push, up
+to a deadline that follows from the bytes. Size and hash are checked while a blob streams in, so a
+sibling that lies costs one try. Source: APPS.md 4 (images).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ...images.errors import MissingBlob, StoreFull
 from ...images.manifest import MANIFEST_BYTES_MAX, Descriptor, load_image, parse_manifest
 from ...images.store import ContentStore
 from ..model import ImageNeed
+from .registry import OpenRegistry, RegistrySource
 
 _log = logging.getLogger(__name__)
 
@@ -45,9 +46,12 @@ ListSiblings = Callable[[AppId], Awaitable[Sequence[Sibling]]]
 class Fetcher:
     """One per node. `now` in seconds, monotonic."""
 
-    def __init__(self, store: ContentStore, list_siblings: ListSiblings, now: Callable[[], float]) -> None:
+    def __init__(
+        self, store: ContentStore, list_siblings: ListSiblings, open_registry: OpenRegistry, now: Callable[[], float]
+    ) -> None:
         self._store = store
         self._list_siblings = list_siblings
+        self._open_registry = open_registry
         self._now = now
         self._arrival = asyncio.Event()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -78,25 +82,33 @@ class Fetcher:
         """Bring all blobs of these images. Raises Rejected for a bad image, Permanent where nobody has it in time."""
         deadline_s = self._now() + DEADLINE_S + sum(image.size for image in images) / BYTES_PER_S
         for image in images:
-            await self._ensure(app, image.digest, None, deadline_s)
-            for blob in self._list_blobs(image.digest):
-                await self._ensure(app, blob.digest, blob.size, deadline_s)
+            async with self._open_registry(image.reference) as registry:
+                await self._ensure(app, registry, image.digest, None, deadline_s)
+                for blob in self._list_blobs(image.digest):
+                    await self._ensure(app, registry, blob.digest, blob.size, deadline_s)
             load_image(self._store, image.digest)
 
     def _list_blobs(self, digest: str) -> list[Descriptor]:
         manifest = parse_manifest(self._store.read(digest, size_max=MANIFEST_BYTES_MAX), digest)
         return [manifest.config, *manifest.layers]
 
-    async def _ensure(self, app: AppId, digest: str, size: int | None, deadline_s: float) -> None:
+    async def _ensure(
+        self, app: AppId, registry: RegistrySource, digest: str, size: int | None, deadline_s: float
+    ) -> None:
         async with self._locks.setdefault(digest, asyncio.Lock()):
             pause_s = 0.25
             while not self._store.has(digest):
                 arrival = self._arrival
                 if await self._pull_from_any(app, digest, size):
                     break
+                if await self._pull_from_registry(registry, digest, size):
+                    break
                 left_s = deadline_s - self._now()
                 if left_s <= 0:
-                    raise Permanent(f"image_unavailable: no node of the app has {digest}; deploy again to push it")
+                    raise Permanent(
+                        f"image_unavailable: no node of the app has {digest}; registry: {registry.problem}; "
+                        "deploy again to push it"
+                    )
                 await _wait(arrival, min(pause_s, left_s))
                 pause_s = min(pause_s * 2, PAUSE_S_MAX)
         self._locks.pop(digest, None)
@@ -119,6 +131,21 @@ class Fetcher:
                 continue
             return True
         return False
+
+    async def _pull_from_registry(self, registry: RegistrySource, digest: str, size: int | None) -> bool:
+        """Given up when a push is quicker: a registry that does not answer must not hold up what is there."""
+        fetching = asyncio.create_task(registry.pull(self._store, digest, size))
+        try:
+            while not fetching.done() and not self._store.has(digest):
+                arriving = asyncio.create_task(self._arrival.wait())
+                try:
+                    await asyncio.wait({fetching, arriving}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    arriving.cancel()
+            return self._store.has(digest) or await fetching
+        finally:
+            fetching.cancel()
+            await asyncio.gather(fetching, return_exceptions=True)
 
     async def _pull(self, sibling: Sibling, digest: str, size: int | None) -> None:
         size_max = MANIFEST_BYTES_MAX if size is None else size

@@ -19,6 +19,7 @@ from fluxcloud.images.manifest import OCI_CONFIG, OCI_LAYER_TAR, OCI_MANIFEST
 from fluxcloud.images.store import ContentStore, compute_digest
 from fluxcloud.node.images.collect import KEEP_S, Collector
 from fluxcloud.node.images.fetch import Fetcher
+from fluxcloud.node.images.registry import make_open_registry
 from fluxcloud.node.model import ImageNeed
 
 APP = AppId(b"\x01" * 20)
@@ -42,7 +43,7 @@ def make_image() -> tuple[dict[str, bytes], ImageNeed]:
         }
     )
     blobs = {compute_digest(raw): raw for raw in (layer, config, manifest)}
-    return blobs, ImageNeed("app", compute_digest(manifest), sum(map(len, blobs.values())))
+    return blobs, ImageNeed("app", compute_digest(manifest), sum(map(len, blobs.values())), "./app.tar")
 
 
 BLOBS, IMAGE = make_image()
@@ -75,7 +76,8 @@ def make_fetcher(tmp_path: Path, *siblings: Neighbour) -> tuple[Fetcher, Content
         return siblings
 
     store, clock = ContentStore(tmp_path), ManualClock()
-    return Fetcher(store, list_siblings, clock.monotonic_s), store, clock
+    open_registry = make_open_registry("127.0.0.1", (), clock.monotonic_s)
+    return Fetcher(store, list_siblings, open_registry, clock.monotonic_s), store, clock
 
 
 async def test_image__comes_from_whoever_has_it(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ async def test_bad_manifest__is_refused(tmp_path: Path) -> None:
     fetcher, store, _ = make_fetcher(tmp_path)
     blob = store.put(b"{}")
     with pytest.raises(Rejected):
-        await fetcher.fetch(APP, [ImageNeed("app", blob.digest, 2)])
+        await fetcher.fetch(APP, [ImageNeed("app", blob.digest, 2, "./app.tar")])
     assert not fetcher.is_complete(blob.digest)
 
 
