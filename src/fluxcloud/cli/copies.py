@@ -185,7 +185,25 @@ class _LogReader:
 # --- exec -----------------------------------------------------------------------------------------------------------
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+class _ExecCommand(click.Command):
+    """Takes its own options before or right after APP; from the command's first word on everything is the command's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and not args[0].startswith("-"):
+            end = 1 + self._count_own_options(args[1:])
+            args = [*args[1:end], args[0], *args[end:]]
+        return super().parse_args(ctx, args)
+
+    def _count_own_options(self, args: list[str]) -> int:
+        options = {name: param for param in self.params for name in param.opts if isinstance(param, click.Option)}
+        count = 0
+        while count < len(args) and (option := options.get(args[count].partition("=")[0])) is not None:
+            has_value_apart = not (isinstance(option, click.Option) and option.is_flag) and "=" not in args[count]
+            count += 2 if has_value_apart else 1
+        return count
+
+
+@click.command("exec", cls=_ExecCommand, context_settings={"allow_interspersed_args": False})
 @click.argument("app")
 @click.argument("command", nargs=-1, required=True)
 @click.option("--slot", type=click.IntRange(0), default=None, help="Which copy (default: the first that runs).")

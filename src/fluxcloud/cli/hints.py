@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+_USAGE, _AUTH, _NOT_FOUND, _CONFLICT, _PAYMENT, _DEPLOY_FAILED, _CANT_PLACE = 2, 3, 4, 6, 7, 8, 9
+
 _EXIT_BY_CODE = {
-    "accounts/1": 7,
-    "apps/1": 4,
-    "tx/8": 3,
-    "scheduler/3": 9,
+    "accounts/1": _PAYMENT,
+    "tx/17": _PAYMENT,
+    "tx/10": _AUTH,
+    "tx/11": _AUTH,
+    "tx/12": _AUTH,
+    **{f"{module}/2": _AUTH for module in ("apps", "nodes", "gateways")},
+    "nodes/3": _AUTH,
+    **{f"{module}/1": _NOT_FOUND for module in ("apps", "nodes", "gateways")},
+    "apps/11": _NOT_FOUND,
+    "apps/13": _NOT_FOUND,
+    "sdk/4": _NOT_FOUND,
+    **{f"apps/{number}": _USAGE for number in (5, 6, 7, 8, 16)},
+    "sdk/6": _DEPLOY_FAILED,
+    "scheduler/3": _CANT_PLACE,
 }
-_EXIT_BY_MODULE = {"spec": 2, "image": 2, "codec": 2, "ids": 2, "capability": 3, "tls": 3, "scheduler": 9}
+_EXIT_BY_MODULE = {"spec": _USAGE, "image": _USAGE, "codec": _USAGE, "ids": _USAGE, "capability": _AUTH, "tls": _AUTH}
 
 _HINTS: dict[str, tuple[str, ...]] = {
     "spec": ("fluxcloud spec validate shows every problem of a file",),
@@ -20,7 +32,7 @@ _HINTS: dict[str, tuple[str, ...]] = {
 
 def find_exit_code(code: str) -> int:
     """The exit code of a rejection: its own, else its module's, else 6 (conflict with what the ledger holds)."""
-    return _EXIT_BY_CODE.get(code, _EXIT_BY_MODULE.get(code.partition("/")[0], 6))
+    return _EXIT_BY_CODE.get(code, _EXIT_BY_MODULE.get(code.partition("/")[0], _CONFLICT))
 
 
 def find_hints(code: str) -> tuple[str, ...]:
