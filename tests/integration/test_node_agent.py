@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fluxcloud.errors import Rejected
-from fluxcloud.ledger.apps.spec import Restart
+from fluxcloud.ledger.apps.spec import Restart, Stop
 from fluxcloud.ledger.scheduler.messages import NodeReport
 from fluxcloud.node.parts import Parts
 from fluxcloud.node.runtime.base import CopyState
@@ -30,9 +30,10 @@ async def observe_copy(parts: Parts, generation: int = 1) -> CopyState | None:
     return next((state for state in await parts.runtime.observe() if state.key.generation == generation), None)
 
 
-async def remove_all(parts: Parts) -> None:
-    for state in await parts.runtime.observe():
-        await parts.runtime.remove(state.key)
+async def empty(world: World, name: str, parts: Parts) -> None:
+    """Take every copy off a node, so that none outlives the test."""
+    world.assign(name)
+    await wait_for_gone(parts)
 
 
 def is_running(world: World, name: str = "n1", generation: int = 1) -> bool:
@@ -60,7 +61,7 @@ async def test_pushed_app__runs_serves_and_shows_itself(world: World) -> None:
             assert ("TEXT", '{"exit_code":5}') in messages
             assert ("BINARY", b"\x01out\n") in messages
             assert ("BINARY", b"\x02err\n") in messages
-        await remove_all(parts)
+        await empty(world, "n1", parts)
 
 
 async def test_restarted_agent__takes_over_what_runs_and_serves_without_a_chain(world: World) -> None:
@@ -95,7 +96,7 @@ async def test_returned_slot__adopts_its_container(world: World) -> None:
     async with world.run_node("n1") as parts:
         await wait_for_status(world, "n1", 200)
         assert await observe_copy(parts) == before
-        await remove_all(parts)
+        await empty(world, "n1", parts)
 
 
 async def test_standby__is_ready_then_stands_in_then_stops(world: World) -> None:
@@ -123,8 +124,8 @@ async def test_sibling__gives_the_image(world: World) -> None:
         async with world.run_node("n2") as second:
             await wait_for(lambda: is_running(world, "n2", 2))
             assert (await world.ask("n2"))[0] == 200
-            await remove_all(second)
-        await remove_all(first)
+            await empty(world, "n2", second)
+        await empty(world, "n1", first)
 
 
 async def test_app_that_exits__is_reported_with_its_exit_code(world: World) -> None:
@@ -139,7 +140,9 @@ async def test_app_that_exits__is_reported_with_its_exit_code(world: World) -> N
 
 async def test_logs__resume_after_a_cursor_and_follow(world: World) -> None:
     script = "echo one; echo two >&2; while true; do sleep 0.1; echo more; done"
-    world.assign("n1", make_entry(world.add_revision(command=("/bin/sh", "-c", script), ports=())))
+    world.assign(
+        "n1", make_entry(world.add_revision(command=("/bin/sh", "-c", script), ports=(), stop=Stop(grace_s=1)))
+    )
     async with world.run_node("n1") as parts:
         await world.push_image("n1")
         await wait_for(lambda: is_running(world))
@@ -155,7 +158,7 @@ async def test_logs__resume_after_a_cursor_and_follow(world: World) -> None:
             rest = [line async for line in client.read_logs(1, "app", after=lines[-1]["cursor"])]
             assert all(line["text"] == "more" for line in rest)
             assert [line["text"] async for line in client.read_logs(1, "app", tail=1)] == ["more"]
-        await remove_all(parts)
+        await empty(world, "n1", parts)
 
 
 @pytest.mark.needs_root

@@ -12,7 +12,7 @@ from aiohttp import web
 from fluxcloud.clock import ManualClock
 from fluxcloud.errors import Permanent
 from fluxcloud.ids import AppId
-from fluxcloud.images.errors import StoreFull
+from fluxcloud.images.errors import StoreFull, TooBig
 from fluxcloud.images.manifest import load_image
 from fluxcloud.images.store import ContentStore
 from fluxcloud.node.images.fetch import Fetcher, Sibling
@@ -40,8 +40,8 @@ def make_fetcher(
     return Fetcher(store, list_siblings, make_open_registry(host, names, clock.monotonic_s), clock.monotonic_s), clock
 
 
-def need(registry: FakeRegistry, digest: str) -> ImageNeed:
-    return ImageNeed("app", digest, 10_000, f"{registry.name}:1")
+def need(registry: FakeRegistry, digest: str, size: int = 200_000) -> ImageNeed:
+    return ImageNeed("app", digest, size, f"{registry.name}:1")
 
 
 async def test_image__by_its_digest(registry: FakeRegistry, tmp_path: Path) -> None:
@@ -148,3 +148,14 @@ async def test_full_store__is_said_at_once(registry: FakeRegistry, tmp_path: Pat
     fetcher, _ = make_fetcher(ContentStore(tmp_path / "store", capacity=50_000), registry)
     with pytest.raises(StoreFull):
         await fetcher.fetch(APP, [need(registry, digest)])
+
+
+async def test_more_bytes_than_the_ledger_says(registry: FakeRegistry, tmp_path: Path) -> None:
+    digest = registry.add_image(tmp_path)
+    size = len(registry.manifests[digest][1]) + sum(map(len, registry.blobs.values()))
+    store = ContentStore(tmp_path / "store")
+    fetcher, _ = make_fetcher(store, registry)
+    with pytest.raises(TooBig, match=f"{size} bytes to fetch, the ledger says {size - 1}"):
+        await fetcher.fetch(APP, [need(registry, digest, size - 1)])
+    assert store.list_digests() == [digest]
+    await fetcher.fetch(APP, [need(registry, digest, size)])

@@ -102,7 +102,8 @@ class Agent:
         self._take_outcomes()
         desired = self._desired = self._build_desired()
         try:
-            observed = await parts.observer.observe(desired, self._memory.runs_as, parts.executor.prepared)
+            busy, prepared = parts.executor.get_busy(), parts.executor.prepared
+            observed = await parts.observer.observe(desired, self._memory.runs_as, prepared, busy)
         except (FluxCloudError, OSError) as error:
             _log.warning("the engine can't be looked at: %s", error)
             return

@@ -21,6 +21,9 @@ from .runtime.base import CopyKey, Runtime
 
 _log = logging.getLogger(__name__)
 
+CLOSE_S = 5.0
+"""How long closing waits for steps that should not be left half done."""
+
 STAGES: dict[type[Action], str] = {
     Fetch: "pulling",
     Prepare: "unpacking",
@@ -86,14 +89,21 @@ class Executor:
             if key not in self._running:
                 self._running[key] = (action, asyncio.create_task(self._run(action)))
 
+    def get_busy(self) -> frozenset[CopyKey]:
+        """Copies with a step under way."""
+        return frozenset(self._running)
+
     def get_stage(self, key: CopyKey) -> str:
         """The step under way, for people; empty where there is none."""
         running = self._running.get(key)
         return STAGES[type(running[0])] if running else ""
 
     async def close(self) -> None:
-        """Give up what is under way; copies stay as they are and the next agent goes on from there."""
+        """End what is under way, the short steps by letting them finish; the next agent goes on from there."""
         tasks = [task for _, task in self._running.values()]
+        short = [task for action, task in self._running.values() if isinstance(action, Create | Start | Remove)]
+        if short:
+            await asyncio.wait(short, timeout=CLOSE_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

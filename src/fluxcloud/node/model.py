@@ -71,13 +71,17 @@ class ComponentHealth:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What is on this node now. `stored` and `prepared` are image digests: complete in the store, ready to start."""
+    """What is on this node now. `stored` and `prepared` are image digests: complete in the store, ready to start.
+
+    `busy`: copies that a step was changing during this look, so that what was seen of them may be half of a change.
+    """
 
     now_ms: int = 0
     copies: Mapping[CopyKey, CopyState] = field(default_factory=dict)
     health: Mapping[tuple[CopyKey, str], ComponentHealth] = field(default_factory=dict)
     stored: frozenset[str] = frozenset()
     prepared: frozenset[str] = frozenset()
+    busy: frozenset[CopyKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,13 @@ class Observer:
     async def close(self) -> None:
         await self._health.close()
 
-    async def observe(self, desired: Desired, runs_as: Mapping[CopyKey, CopyKey], prepared: set[str]) -> Observed:
+    async def observe(
+        self,
+        desired: Desired,
+        runs_as: Mapping[CopyKey, CopyKey],
+        prepared: set[str],
+        busy: frozenset[CopyKey],
+    ) -> Observed:
         copies = {state.key: state for state in await self._runtime.observe()}
         runs_as = compute_runs_as(runs_as, desired, copies)
         wanted = {runs_as.get(copy.key, copy.key): copy for copy in desired.copies}
@@ -133,6 +139,7 @@ class Observer:
             health=self._health.get_all(),
             stored=frozenset(digest for digest in digests if digest in prepared or self._is_stored(digest)),
             prepared=frozenset(prepared),
+            busy=busy,
         )
 
     def _is_stored(self, digest: str) -> bool:

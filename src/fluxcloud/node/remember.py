@@ -98,7 +98,7 @@ def _remember_copy(
 ) -> CopyMemory:
     if compute_wanted(copy.entry, desired.tick_ms) != "run":
         return replace(memory, exits=(), noted=())
-    if state is None or state.broken:
+    if state is None or state.broken or copy.key in observed.busy:
         return memory
     components = {component.name: component for component in copy.group.components}
     for component_state in state.components:

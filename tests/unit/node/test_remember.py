@@ -66,6 +66,12 @@ def test_never_healthy_in_its_start_time__fails_unless_it_ran_before() -> None:
     assert running.get(KEY).failure is None
 
 
+def test_copy_that_a_step_is_changing__is_judged_afterwards() -> None:
+    desired = make_desired(make_copy(None, make_component(restart=Restart("never"))))
+    observed = make_observed(make_state(phase="exited", exit_code=137, reason="engine"), busy=frozenset((KEY,)))
+    assert remember(Memory(), desired, observed).get(KEY) == CopyMemory()
+
+
 def test_stopping_copy__its_exit_is_no_failure() -> None:
     desired = make_desired(make_copy(make_entry(role="leaving", stop_tick=900)))
     memory = remember(Memory(), desired, make_observed(make_state(phase="exited", exit_code=143)))

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ...errors import FluxCloudError, Permanent, Rejected, Temporary
 from ...ids import AppId, NodeId, render_node
-from ...images.errors import MissingBlob, StoreFull
+from ...images.errors import MissingBlob, StoreFull, TooBig
 from ...images.manifest import MANIFEST_BYTES_MAX, Descriptor, load_image, parse_manifest
 from ...images.store import ContentStore
 from ..model import ImageNeed
@@ -84,13 +84,19 @@ class Fetcher:
         for image in images:
             async with self._open_registry(image.reference) as registry:
                 await self._ensure(app, registry, image.digest, None, deadline_s)
-                for blob in self._list_blobs(image.digest):
+                for blob in self._list_blobs(image):
                     await self._ensure(app, registry, blob.digest, blob.size, deadline_s)
             load_image(self._store, image.digest)
 
-    def _list_blobs(self, digest: str) -> list[Descriptor]:
-        manifest = parse_manifest(self._store.read(digest, size_max=MANIFEST_BYTES_MAX), digest)
-        return [manifest.config, *manifest.layers]
+    def _list_blobs(self, image: ImageNeed) -> list[Descriptor]:
+        """Raises TooBig (image/8) for more bytes than the ledger says: nobody has agreed to fetch those."""
+        raw = self._store.read(image.digest, size_max=MANIFEST_BYTES_MAX)
+        manifest = parse_manifest(raw, image.digest)
+        blobs = {blob.digest: blob for blob in (manifest.config, *manifest.layers)}
+        size = len(raw) + sum(blob.size for blob in blobs.values())
+        if size > image.size:
+            raise TooBig(f"image {image.digest}: {size} bytes to fetch, the ledger says {image.size}")
+        return list(blobs.values())
 
     async def _ensure(
         self, app: AppId, registry: RegistrySource, digest: str, size: int | None, deadline_s: float
