@@ -107,7 +107,7 @@ class Guard(AbstractResolver):
 
     def check_literal(self, url: URL) -> None:
         """An address in a URL is never looked up, so it is checked here. Raises ForbiddenAddress (image/19)."""
-        host = url.host or ""
+        host = url.raw_host or ""
         if ":" in host or host.replace(".", "").isdigit():
             try:
                 address = ipaddress.ip_address(host)

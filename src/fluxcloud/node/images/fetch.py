@@ -90,10 +90,9 @@ class Fetcher:
 
     def _list_blobs(self, image: ImageNeed) -> list[Descriptor]:
         """Raises TooBig (image/8) for more bytes than the ledger says: nobody has agreed to fetch those."""
-        raw = self._store.read(image.digest, size_max=MANIFEST_BYTES_MAX)
-        manifest = parse_manifest(raw, image.digest)
+        manifest = parse_manifest(self._store.read(image.digest, size_max=MANIFEST_BYTES_MAX), image.digest)
         blobs = {blob.digest: blob for blob in (manifest.config, *manifest.layers)}
-        size = len(raw) + sum(blob.size for blob in blobs.values())
+        size = sum(blob.size for blob in blobs.values())
         if size > image.size:
             raise TooBig(f"image {image.digest}: {size} bytes to fetch, the ledger says {image.size}")
         return list(blobs.values())
