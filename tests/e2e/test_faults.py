@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -11,7 +12,7 @@ import pytest
 from fluxcloud.cli.faults import can_cut
 
 from .harness import Network
-from .visitor import under_load
+from .visitor import under_load, visit
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -29,6 +30,11 @@ def wait_replaced(network: Network, node: str) -> None:
         return len(active) == 3 and node not in active
 
     network.wait_for(f"{node} is replaced", replaced)
+
+
+def is_ledger_up(network: Network) -> bool:
+    done = network.run("network", "status", "--json", check=False)
+    return done.returncode == 0 and not json.loads(done.stdout)["halted"]
 
 
 @pytest.mark.parametrize("kind", ["kill", "stop", "cut"])
@@ -78,7 +84,7 @@ def test_chain_is_killed__visitors_are_served_and_nothing_is_lost(network: Netwo
     pid, _ = network.pids("chain")
     with under_load(network, "hello") as visits:
         os.kill(pid, signal.SIGKILL)
-        network.wait_for("the ledger is back", lambda: not network.json("network", "status")["halted"])
+        network.wait_for("the ledger is back", lambda: is_ledger_up(network))
         time.sleep(3)
     assert visits.failed["a"] == 0, visits.summary
     after = network.json("ps", "hello")["copies"]
@@ -89,6 +95,7 @@ def test_gateway_is_killed__it_is_back_with_its_routes(network: Network) -> None
     pid, _ = network.pids("g1")
     os.kill(pid, signal.SIGKILL)
     network.wait_for("the gateway is back", lambda: network.pids("g1")[0] not in (None, pid))
+    network.wait_for("it answers", lambda: visit(network, "hello") == 200)
     with under_load(network, "hello") as visits:
         time.sleep(2)
     assert visits.failed["a"] == 0, visits.summary

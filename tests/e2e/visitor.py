@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import sys
@@ -32,13 +33,25 @@ def under_load(network: Network, app: str, rate: float = 100) -> Iterator[Visits
         *(sys.executable, "-m", "fluxcloud.cli.demo.loadgen", "--connect", context["gateway"]),
         *("--host", f"{app}.{context['zone']}", "--rate", str(rate)),
     ]
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     visits = Visits()
-    try:
-        yield visits
-        told, _ = process.communicate("end\n", timeout=60)
-        visits.summary = json.loads(told.splitlines()[-1])["summary"]
-    finally:
-        if process.poll() is None:
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield visits
+            told, _ = process.communicate("end\n", timeout=60)
+            visits.summary = json.loads(told.splitlines()[-1])["summary"]
+        finally:
             process.kill()
-            process.wait()
+
+
+def visit(network: Network, app: str) -> int:
+    """The status of one GET through the gateway, 0 where nobody answers."""
+    context = network.context()
+    host, _, port = context["gateway"].rpartition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=5)
+    try:
+        connection.request("GET", "/", headers={"Host": f"{app}.{context['zone']}"})
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()

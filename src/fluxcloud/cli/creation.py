@@ -32,6 +32,9 @@ from .ports import is_free
 
 ACCOUNT = "dev-1"
 ACCOUNT_FLUX = 10_000
+OPERATOR_FLUX = 10
+"""Beside the collateral, for the fees of drains."""
+
 SUBNETS = range(1, 100)
 
 
@@ -63,7 +66,8 @@ def create_network(layout: Layout, plan: Plan) -> NetworkFile:
     nodes = [_make_node(layout, plan, number) for number in range(1, plan.nodes + 1)]
     gateways = [_make_gateway(layout, number) for number in range(1, plan.gateways + 1)]
     validator = init_home(layout.chain, MINIMAL.tip_links)
-    accounts = [(wallet.address, ACCOUNT_FLUX * FLUX), *((node.owner, node.collateral) for node in nodes)]
+    accounts = [(wallet.address, ACCOUNT_FLUX * FLUX)]
+    accounts += [(node.owner, node.collateral + OPERATOR_FLUX * FLUX) for node in nodes]
     genesis = Genesis(
         chain_id=places.CHAIN_ID,
         time_ms=time.time_ns() // 1_000_000,
