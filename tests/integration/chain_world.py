@@ -1,6 +1,7 @@
 """A real chain node in a process of its own, for tests that kill it, load it and speak to it over sockets.
 
-The process may be given a point of a write at which it kills itself: `POINT:COUNT`, at that point's COUNTth passing.
+The process may be given a point of a write at which it kills itself: `POINT:COUNT`, at that point's COUNTth passing;
+with `POINT:COUNT:bug` it raises there what no program of ours should.
 """
 
 from __future__ import annotations
@@ -114,17 +115,20 @@ class ChainProcess:
 
 
 class _CrashProbe:
-    """Kills its own process, without any farewell."""
+    """Kills its own process, without any farewell; or lets it meet a bug."""
 
     def __init__(self, spec: str) -> None:
-        self._point, _, count = spec.partition(":")
+        self._point, count, self._kind = (*spec.split(":"), "", "")[:3]
         self._left = int(count or 0)
 
     def __call__(self, point: str) -> None:
-        if point == self._point:
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if point != self._point:
+            return
+        self._left -= 1
+        if self._left == 0 and self._kind == "bug":
+            raise KeyError("what should not happen")
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(path: str, crash: str) -> int:

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from factories_chain import NO_LIMITS, make_wallets
+from fluxcloud.chain.errors import EXIT_BUG
 from fluxcloud.chain.results import RESULTS
 from fluxcloud.chain.store import Store
 from fluxcloud.errors import FluxCloudError
@@ -122,3 +123,18 @@ async def test_killed_at_every_point_under_load(tmp_path: Path) -> None:
     assert [places.get(done.tx_id) for done in load.acknowledged] == [
         (done.height, done.index) for done in load.acknowledged
     ]
+
+
+@pytest.mark.parametrize("point", ["between_writes", "before_answers"])
+async def test_bug_ends_the_process_and_loses_nothing(tmp_path: Path, point: str) -> None:
+    wallets = make_wallets(2)
+    node = ChainProcess(tmp_path / "chain", wallets)
+    await node.start(crash=f"{point}:3:bug")
+    assert await node.wait_exit() == EXIT_BUG
+    assert "stopped by a bug" in node.log
+    assert "what should not happen" in node.log
+    await node.start()
+    async with node.connect() as chain:
+        await chain.submit((Transfer(wallets[1].address, 1),), wallets[0])
+    assert await node.stop() == 0
+    assert len(replay(node.home, node.genesis)) >= 1

@@ -290,7 +290,7 @@ async def test_homes_that_are_wrong(tmp_path: Path, wallets: list[Wallet]) -> No
 
 async def test_full_disk_stops_the_node_and_loses_nothing(tmp_path: Path, wallets: list[Wallet]) -> None:
     process = ChainProcess(tmp_path / "chain", wallets)
-    process.launch(limits=(150_000, 150_000))
+    process.launch(limits=(65_000, 65_000))
     assert await process.wait_exit() == EXIT_STORAGE
     assert str(process.home) in process.log
     assert "Free space there" in process.log

@@ -8,6 +8,7 @@ Times are the chain's, by its newest header, so that a wrong clock here does no 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ from .transport import NodeBusy, Transport, Unreachable, call
 from .wallet import Wallet, sign_with
 
 VALID_MS = 60_000
+VALID_SPREAD_MS = 60_000
+"""Drawn at random, so that two clients of one account that say the same at once make two transactions, not one."""
+
 UNREACHABLE_S = 15.0
 """How long a node that does not answer is tried again: a restart takes a second or two."""
 
@@ -101,7 +105,7 @@ class Submitter:
         params = await self._get_params()
         if sender.next is None:
             sender.next = max(await self._read_nonce(wallet.address), sender.floor)
-        valid_until_ms = self._light.estimate_time_ms() + VALID_MS
+        valid_until_ms = self._light.estimate_time_ms() + VALID_MS + secrets.randbelow(VALID_SPREAD_MS)
         body = UserTx(self._chain_id, wallet.address, sender.next, valid_until_ms, _FEE_MAX, encode_messages(messages))
         least = compute_fee(body, messages, params)
         body = msgspec.structs.replace(body, fee=least if fee is None else fee)
@@ -126,7 +130,7 @@ class Submitter:
             except Unreachable as error:
                 if time.monotonic() - answered_s > UNREACHABLE_S:
                     raise Temporary(
-                        f"{error}. Transaction {tx_id.hex()} may still be applied within {VALID_MS // 1_000} s"
+                        f"{error}. Transaction {tx_id.hex()} may still be applied within {(VALID_MS + VALID_SPREAD_MS) // 1_000} s"
                     ) from error
                 pause_s = min(pause_s * 2, RETRY_MAX_S)
             await asyncio.sleep(pause_s)

@@ -296,7 +296,7 @@ async def test_submit__unreachable_node_is_given_up(
         await client.submit((Transfer(wallets[1].address, 1),), wallets[0])
         await client.read(ACCOUNTS, wallets[0].address)
         wire.change = _refuse_submits
-        with pytest.raises(Temporary, match=r"gone. Transaction [0-9a-f]{64} may still be applied within 60 s"):
+        with pytest.raises(Temporary, match=r"gone. Transaction [0-9a-f]{64} may still be applied within 120 s"):
             await client.submit((Transfer(wallets[1].address, 1),), wallets[0])
         wire.change = lambda method, frame: frame
         await client.submit((Transfer(wallets[1].address, 1),), wallets[0])
