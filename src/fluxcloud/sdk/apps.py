@@ -24,6 +24,10 @@ from ..ledger.apps.spec import SPEC, Spec
 from .client import Chain
 
 
+NAME_CHARS_MAX = 40
+"""An id is longer than any name, so that an app may be called `app1`."""
+
+
 class AppNotFound(Rejected):
     """No app has this name or id."""
 
@@ -72,7 +76,7 @@ class AppView:
 
 async def find_app(chain: Chain, name_or_id: str) -> App:
     """The app of this name (or `app1…` id), proven. Raises AppNotFound (sdk/4)."""
-    if name_or_id.startswith("app1"):
+    if len(name_or_id) > NAME_CHARS_MAX and name_or_id.startswith("app1"):
         app_id = parse_app(name_or_id)
     else:
         record: NameRecord | None = None
