@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from factories_chain import SmallChain, make_home, make_wallets, open_chain, run_blocks
+from factories_chain import NO_LIMITS, SmallChain, make_home, make_wallets, open_chain, run_blocks
 from fluxcloud.chain.config import RpcConfig
 from fluxcloud.chain.http import RpcServer
+from fluxcloud.chain.store import Store
 from fluxcloud.codec import encode
-from fluxcloud.rpc import WatchRequest
+from fluxcloud.errors import Rejected
+from fluxcloud.rpc import HeaderRequest, WatchRequest
+from fluxcloud.sdk.transport import HttpTransport, call
 
 
 @pytest.fixture
@@ -58,3 +61,15 @@ async def test_follower_that_reads_nothing_is_cut_off(
         while chain.hub.watchers:
             await asyncio.sleep(0.01)
     follower.close()
+
+
+async def test_failure_of_ours_is_answered_and_logged(
+    port: int, chain: SmallChain, caplog: pytest.LogCaptureFixture
+) -> None:
+    chain.store.close()
+    async with HttpTransport(f"http://127.0.0.1:{port}") as transport:
+        with pytest.raises(Rejected, match="its log says how") as error:
+            await call(transport, "header", encode(HeaderRequest(1)))
+    assert error.value.code == "rpc/10"
+    assert "request failed" in caplog.text
+    chain.store = Store(chain.store.home, NO_LIMITS)

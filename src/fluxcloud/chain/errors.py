@@ -74,6 +74,12 @@ class StillWaiting(Busy):
     CODE = "rpc/9"
 
 
+class Internal(Rejected):
+    """The chain node failed at this request; its log says how."""
+
+    CODE = "rpc/10"
+
+
 class MempoolFull(Busy):
     """The lane has no room for this transaction now."""
 

@@ -18,7 +18,7 @@ from ..codec import encode
 from ..errors import Rejected
 from ..rpc import RpcError
 from .config import RpcConfig
-from .errors import BadRequest, Busy, RequestTooLarge, RequestTooSlow, UnknownMethod
+from .errors import BadRequest, Busy, Internal, RequestTooLarge, RequestTooSlow, UnknownMethod
 from .service import STREAMS, Service
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,11 @@ class RpcServer:
             return self._answer_supervisor(request)
         except Rejected as error:
             return _render_error(error, _STATUS.get(type(error), 503 if isinstance(error, Busy) else 400))
+        except ConnectionError:
+            raise  # the client has left
+        except Exception:
+            log.exception("request failed", extra={"fields": {"path": request.path, "peer": request.remote}})
+            return _render_error(Internal(), 500)
 
     async def _answer(self, request: web.BaseRequest, method: str) -> web.StreamResponse:
         body = await self._read_body(request)

@@ -129,8 +129,9 @@ class Submitter:
                     raise Temporary(f"no block took transaction {tx_id.hex()} while it was valid: {error}") from error
             except Unreachable as error:
                 if time.monotonic() - answered_s > UNREACHABLE_S:
+                    still_s = (VALID_MS + VALID_SPREAD_MS) // 1_000
                     raise Temporary(
-                        f"{error}. Transaction {tx_id.hex()} may still be applied within {(VALID_MS + VALID_SPREAD_MS) // 1_000} s"
+                        f"{error}. Transaction {tx_id.hex()} may still be applied within {still_s} s"
                     ) from error
                 pause_s = min(pause_s * 2, RETRY_MAX_S)
             await asyncio.sleep(pause_s)
