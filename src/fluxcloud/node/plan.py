@@ -80,12 +80,17 @@ def is_serving(copy: DesiredCopy, state: CopyState | None, runs_as: CopyKey, obs
 
 
 def compute_restart_due(component: Component, memory: CopyMemory) -> int:
-    """When an exited component may start again: the backoff doubles with every exit in the window."""
+    """When an exited component may start again: at once after the first exit, then the backoff doubles with every one.
+
+    So what died together with its agent is up again as soon as the agent is.
+    """
     exits = [at_ms for name, at_ms in memory.exits if name == component.name]
     if not exits:
         return 0
     recent = sum(1 for at_ms in exits if at_ms > exits[-1] - EXITS_WINDOW_MS)
-    backoff_s = min(component.restart.backoff_min_s << min(recent - 1, 16), component.restart.backoff_max_s)
+    if recent == 1:
+        return exits[-1]
+    backoff_s = min(component.restart.backoff_min_s << min(recent - 2, 16), component.restart.backoff_max_s)
     return exits[-1] + backoff_s * 1000
 
 

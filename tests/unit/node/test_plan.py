@@ -214,7 +214,17 @@ def test_finished_component__counts_as_running() -> None:
     assert made.reports == (CopyReport(APP, 1, "running"),)
 
 
-@pytest.mark.parametrize(("exits", "due_ms"), [((5_000,), 6_000), ((4_000, 5_000), 7_000), ((1, 2, 3, 5_000), 13_000)])
+def test_first_exit__starts_again_at_once() -> None:
+    memory = Memory({KEY: CopyMemory(exits=(("app", 5_000),))})
+    state = make_state(phase="exited", exit_code=1)
+    assert plan(make_desired(make_copy()), make_observed(state, now_ms=5_000), memory).actions == (
+        Start(KEY, KEY, ("app",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("exits", "due_ms"), [((4_000, 5_000), 6_000), ((3, 4, 5_000), 7_000), ((1, 2, 3, 5_000), 9_000)]
+)
 def test_restart_backoff__doubles_with_every_exit(exits: tuple[int, ...], due_ms: int) -> None:
     memory = Memory({KEY: CopyMemory(exits=tuple(("app", at_ms) for at_ms in exits))})
     state = make_state(phase="exited", exit_code=1)
