@@ -52,9 +52,16 @@ def compute_outcome(action: Action, error: Exception) -> Outcome:
     if is_disk_full(error):
         return Outcome(action, "disk", detail, is_final=True)
     if isinstance(error, Rejected | Permanent):
-        reason: Reason = "image_pull" if isinstance(action, Fetch | Prepare) else "engine"
-        return Outcome(action, "exit" if isinstance(action, Start) else reason, detail, is_final=True)
+        return Outcome(action, _find_reason(action, error), detail, is_final=True)
     return Outcome(action, "image_pull" if isinstance(action, Fetch) else "engine", detail, retry_after_s=retry_after_s)
+
+
+def _find_reason(action: Action, error: Exception) -> Reason:
+    """The reason of a failure for good. A bad image is the app's fault; that none can run here is the host's."""
+    if isinstance(action, Start):
+        return "exit"
+    is_bad_image = isinstance(error, Rejected) or isinstance(error.__cause__, Rejected)
+    return "image_pull" if isinstance(action, Fetch) or (isinstance(action, Prepare) and is_bad_image) else "engine"
 
 
 def is_disk_full(error: BaseException) -> bool:

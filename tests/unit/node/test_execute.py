@@ -36,6 +36,8 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
         (FETCH, Temporary("away"), "image_pull", False),
         (FETCH, StoreFull("full"), "disk", True),
         (PREPARE, Rejected("bad layer"), "image_pull", True),
+        (PREPARE, caused_by(Permanent("bad layer"), Rejected("bad layer")), "image_pull", True),
+        (PREPARE, Permanent("nothing can run here"), "engine", True),
         (PREPARE, Temporary("busy"), "engine", False),
         (PREPARE, caused_by(Temporary("can't unpack"), FULL), "disk", True),
         (CREATE, Permanent("no user namespaces"), "engine", True),
