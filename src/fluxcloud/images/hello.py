@@ -15,7 +15,7 @@ from .store import ContentStore
 HELLO_LABEL = "fluxcloud.builtin"
 HELLO_PORT = 8080
 _BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
-_APPLETS = ("sh", "httpd", "cat", "echo", "env", "id", "ls", "mkdir", "nc", "ps", "sleep", "wget")
+_APPLETS = ("sh", "httpd", "cat", "chmod", "echo", "env", "id", "ls", "mkdir", "nc", "ps", "sleep", "wget")
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{app}</title>
@@ -23,10 +23,19 @@ PAGE = """<!doctype html>
 <p>node <b>{node}</b>, slot <b>{slot}</b></p></html>
 """
 
+STREAM = """#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+while :; do echo tick; sleep 1; done
+"""
+"""An answer that never ends, at /cgi-bin/stream: what a long download or a feed is to a gateway."""
+
 _SCRIPT = """set -e
-mkdir -p /tmp/www
+mkdir -p /tmp/www/cgi-bin
 cat > /tmp/www/index.html <<END
 {page}END
+cat > /tmp/www/cgi-bin/stream <<'END'
+{stream}END
+chmod 755 /tmp/www/cgi-bin/stream
 trap "exit 0" TERM
 httpd -f -p {port} -h /tmp/www &
 wait
@@ -50,7 +59,7 @@ def build_hello_image(store: ContentStore) -> str:
     busybox = find_busybox()
     page = PAGE.format(app="${FLUXCLOUD_APP:-hello}", node="${FLUXCLOUD_NODE:-?}", slot="${FLUXCLOUD_SLOT:-?}")
     process = Process(
-        cmd=["/bin/sh", "-c", _SCRIPT.format(page=page, port=HELLO_PORT)],
+        cmd=["/bin/sh", "-c", _SCRIPT.format(page=page, stream=STREAM, port=HELLO_PORT)],
         env=["PATH=/bin"],
         exposed_ports={f"{HELLO_PORT}/tcp": {}},
         labels={HELLO_LABEL: "hello"},

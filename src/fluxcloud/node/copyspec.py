@@ -51,4 +51,5 @@ def _build_own_env(copy: DesiredCopy) -> tuple[tuple[str, str], ...]:
         ("FLUXCLOUD_GROUP", copy.group.name),
         ("FLUXCLOUD_SLOT", str(copy.entry.slot)),
         ("FLUXCLOUD_GENERATION", str(copy.entry.generation)),
+        ("FLUXCLOUD_NODE", copy.node),
     )

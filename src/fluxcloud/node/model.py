@@ -40,6 +40,7 @@ class DesiredCopy:
     group: Group
     images: tuple[ImageNeed, ...]
     adopts: int = 0  # generation whose container this copy takes over, 0: none
+    node: str = ""  # id of this node as text
 
     @property
     def digests(self) -> tuple[str, ...]:

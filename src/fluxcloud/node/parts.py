@@ -145,7 +145,7 @@ def _assemble(
         store=store,
         collector=Collector(store),
         fetcher=fetcher,
-        specs=SpecBook(home / "specs", lambda app, revision: chain.read(REVISIONS, (app, revision))),
+        specs=SpecBook(home / "specs", lambda app, revision: chain.read(REVISIONS, (app, revision)), config.id),
         observer=Observer(runtime, fetcher, health, now),
         executor=Executor(runtime, fetcher, inbox.note_outcome),
         reporter=Reporter(_make_lane(chain, identity, "report"), now),

@@ -26,17 +26,18 @@ ReadRevision = Callable[[AppId, int], Awaitable[Revision | None]]
 
 
 class SpecBook:
-    """Revisions of the assigned apps, in memory and in `directory`."""
+    """Revisions of the assigned apps, in memory and in `directory`. `node`: own id as text, told to copies."""
 
-    def __init__(self, directory: Path, read: ReadRevision) -> None:
+    def __init__(self, directory: Path, read: ReadRevision, node: str = "") -> None:
         self._directory = directory
+        self._node = node
         self._read = read
         self._known: dict[tuple[bytes, int], tuple[Revision, Spec]] = {}
 
     def get(self, entry: AssignEntry) -> DesiredCopy | None:
         """The entry with its group, or None while its revision is not known."""
         known = self._known.get((entry.app, entry.revision)) or self._load(entry)
-        return build_desired_copy(entry, *known) if known is not None else None
+        return build_desired_copy(entry, *known, self._node) if known is not None else None
 
     async def learn(self, entries: tuple[AssignEntry, ...]) -> bool:
         """Read what is missing for these entries. Returns whether anything was learnt."""
@@ -99,7 +100,7 @@ def make_key(entry: AssignEntry, generation: int | None = None) -> CopyKey:
     return CopyKey(render_app(AppId(entry.app)), entry.generation if generation is None else generation)
 
 
-def build_desired_copy(entry: AssignEntry, revision: Revision, spec: Spec) -> DesiredCopy:
+def build_desired_copy(entry: AssignEntry, revision: Revision, spec: Spec, node: str = "") -> DesiredCopy:
     """Raises Rejected where the revision lacks the entry's group or the image of a component."""
     group = next((group for group in spec.groups if group.name == entry.group), None)
     if group is None:
@@ -115,4 +116,5 @@ def build_desired_copy(entry: AssignEntry, revision: Revision, spec: Spec) -> De
         group=group,
         images=tuple(ImageNeed(c.name, images[c.name].digest, images[c.name].size, c.image) for c in group.components),
         adopts=entry.adopts,
+        node=node,
     )

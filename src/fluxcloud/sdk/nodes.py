@@ -160,6 +160,8 @@ async def _read_failure(response: aiohttp.ClientResponse, name: str) -> Exceptio
         body = json.loads(await response.content.read(65_536))
         code, message = str(body["code"]), str(body["message"])
     except (ValueError, KeyError, TypeError, aiohttp.ClientError):
+        if response.status in (401, 403):  # an answer to HEAD has no body
+            return Rejected(f"node {name} does not allow this", code="capability/3")
         return Temporary(f"node {name} answered {response.status}")
     return Temporary(message) if response.status in (429, 503) else Rejected(message, code=code)
 
