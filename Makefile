@@ -40,7 +40,7 @@ bench: setup ## print the figures of docs/benchmarks.md
 	@sh benchmarks/run.sh
 
 vectors: setup ## write the test vectors anew from the unit tests
-	FLUXCLOUD_WRITE_VECTORS=1 $(BIN)/pytest -q tests/unit/ledger
+	FLUXCLOUD_WRITE_VECTORS=1 $(BIN)/pytest -q tests/unit/ledger tests/unit/specfile
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,6 +14,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     "status": ("local", "What runs here, and as whom commands act."),
     "doctor": ("doctor", "Look for what is wrong on this machine, and say what to do."),
     "demo": ("demo.command", "Show under load what the network is for."),
+    "init": ("init", "Write a fluxcloud.yaml from what a folder holds."),
     "deploy": ("deploy", "Run an app: a folder with fluxcloud.yaml, or an image archive."),
     "ps": ("ps", "An app's copies (or everybody's), where they run and how they are."),
     "logs": ("copies", "What copies wrote."),
@@ -22,6 +23,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     "app": ("app", "List, show, explain, delete apps."),
     "node": ("node", "List nodes; drain them; break local ones on purpose."),
     "network": ("network", "The network as a whole."),
+    "spec": ("spec", "Check and convert files that describe an app."),
     "version": ("version", "Versions of this program."),
 }
 """Verb -> (module, short help). The module has a click command of the verb's name with dashes as underscores."""

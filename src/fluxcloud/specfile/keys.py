@@ -56,7 +56,7 @@ MISSING = {
     (Spec, "name"): "the app needs a name: 2 to 40 of a-z, 0-9 and -",
     (Spec, "groups"): "the app needs at least one component with an image",
     (Group, "components"): "must be a mapping from names to their settings",
-    (Component, "image"): "which image? give an archive's path, for example ./app.tar",
+    (Component, "image"): "which image? for example ghcr.io/acme/shop:1.4, or the path of an archive, ./app.tar",
     (Port, "port"): "which port does the component listen on?",
 }
 """What to say where a key that must be given is not."""

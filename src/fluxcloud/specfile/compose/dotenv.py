@@ -32,6 +32,8 @@ def read_env_file(folder: Path, source: str, lookup: Lookup, *, raw: bool = Fals
 
 def parse_env(text: str, lookup: Lookup, *, raw: bool = False) -> dict[str, str]:
     """Variables may use earlier ones of the text; those from outside come first. Raises ValueError naming the line."""
+    if text.count("\n") > LINES_MAX:
+        raise ValueError(f"more than {LINES_MAX} lines")
     found: dict[str, str] = {}
 
     def look(name: str) -> str | None:
@@ -41,8 +43,6 @@ def parse_env(text: str, lookup: Lookup, *, raw: bool = False) -> dict[str, str]
     position, room = 0, TOTAL_MAX
     while (position := _skip_blank(text, position)) < len(text):
         line = text.count("\n", 0, position) + 1
-        if line > LINES_MAX:
-            raise ValueError(f"more than {LINES_MAX} lines")
         try:
             name, value, position = _read_line(text, position, None if raw else Expander(look))
         except ValueError as error:

@@ -16,9 +16,9 @@ from .report import Report
 from .resources import dig, take
 from .values import parse_duration, parse_number, parse_texts
 
-_APP_KEYS = ("name", "description", "labels")
-_GROUP_KEYS = ("mode", "replicas", "spares", "place", "update")
-_OWN_KEYS = ("stateful", "public_env")
+APP_KEYS = ("name", "description", "labels")
+GROUP_KEYS = ("mode", "replicas", "spares", "place", "update")
+OWN_KEYS = ("stateful", "public_env")
 _UPDATE = {bound.attr: bound for bound in get_bounds(Update)}
 _REPLICAS = next(bound for bound in get_bounds(Group) if bound.attr == "replicas")
 _CHOICES = ("one-copy", "separate-data")
@@ -38,13 +38,13 @@ def read_wishes(data: Any, folder: Path, report: Report) -> Wishes:
     """Keys of an app and its group as in fluxcloud.yaml, and answers to what the tools would ask."""
     if data is None:
         return Wishes()
-    known = (*_APP_KEYS, *_GROUP_KEYS, *_OWN_KEYS)
+    known = (*APP_KEYS, *GROUP_KEYS, *OWN_KEYS)
     if not isinstance(data, dict) or not set(data) <= set(known):
         wrong = next((f".{key}" for key in data if key not in known), "") if isinstance(data, dict) else ""
         report.wrong(f"{EXTENSION}{wrong}", f"allowed: {', '.join(known)}; keys of a component stand in its service")
         return Wishes()
     parts = []
-    for record, keys in ((Spec, _APP_KEYS), (Group, _GROUP_KEYS)):
+    for record, keys in ((Spec, APP_KEYS), (Group, GROUP_KEYS)):
         own = {key: value for key, value in data.items() if key in keys}
         values, problems = read_fields(record, own, EXTENSION, keys=keys, folder=folder)
         for problem in problems:
