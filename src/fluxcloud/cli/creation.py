@@ -66,7 +66,7 @@ def create_network(layout: Layout, plan: Plan) -> NetworkFile:
     nodes = [_make_node(layout, plan, number) for number in range(1, plan.nodes + 1)]
     gateways = [_make_gateway(layout, number) for number in range(1, plan.gateways + 1)]
     validator = init_home(layout.chain, MINIMAL.tip_links)
-    accounts = [(wallet.address, ACCOUNT_FLUX * FLUX)]
+    accounts: list[tuple[bytes, int]] = [(wallet.address, ACCOUNT_FLUX * FLUX)]
     accounts += [(node.owner, node.collateral + OPERATOR_FLUX * FLUX) for node in nodes]
     genesis = Genesis(
         chain_id=places.CHAIN_ID,

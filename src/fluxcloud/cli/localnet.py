@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..node.runtime.procs import list_descendants
 from ..sdk.wallet import Wallet
 from . import creation, faults
 from . import layout as places
@@ -25,33 +26,35 @@ PIDS_INTERVAL_S = 0.5
 class LocalNetwork:
     """Starts and stops the daemons of one directory and answers its control socket."""
 
-    def __init__(self, layout: Layout, network: NetworkFile, output: Output) -> None:
+    def __init__(self, layout: Layout, network: NetworkFile, proxy: str, output: Output) -> None:
         self.layout = layout
         self.network = network
+        self.proxy = proxy
         self.output = output
         self.supervisor = Supervisor()
         self.stopping = asyncio.Event()
         self.ready = False
+        self.has_hello = False
         self.problem = ""
         self.faults: dict[str, str] = {}
-        self.gateway_port = 0
+        self.gateway_ports: dict[str, int] = {}
         self.subnet = self._find_subnet()
         self._pids_task: asyncio.Task[None] | None = None
 
     # --- start and stop ---------------------------------------------------------------------------------------------
 
-    async def start(self, chain_port: int, gateway_port: int) -> None:
+    async def start(self, chain_port: int, gateway_ports: list[int]) -> None:
         """Start every daemon. They find each other by themselves, so the order does not matter."""
         chain_url = f"http://127.0.0.1:{chain_port}"
-        self.gateway_port = gateway_port
-        creation.write_context(self.layout, chain_url, f"127.0.0.1:{gateway_port}")
+        self.gateway_ports = dict(zip(self.network.gateways, gateway_ports, strict=True))
+        creation.write_context(self.layout, chain_url, f"127.0.0.1:{gateway_ports[0]}")
         await self._start("chain", "chain", creation.write_chain_config(self.layout, chain_port))
         for number, (name, node_id) in enumerate(self.network.nodes.items(), 1):
             faults.heal(self._address(name))
             endpoint = places.node_endpoint(self.subnet, number)
             await self._start(name, "node", creation.write_node_config(self.layout, name, node_id, endpoint, chain_url))
-        for number, (name, gateway_id) in enumerate(self.network.gateways.items()):
-            port = gateway_port + number
+        for name, gateway_id in self.network.gateways.items():
+            port = self.gateway_ports[name]
             config = creation.write_gateway_config(self.layout, name, gateway_id, port, chain_url)
             await self._start(name, "gateway", config)
         self._pids_task = asyncio.create_task(self._keep_pid_file())
@@ -90,6 +93,7 @@ class LocalNetwork:
         await wait_network(self.layout)
         if deploy_hello:
             await wait_hello(self.layout)
+            self.has_hello = True
         self.ready = True
 
     # --- the control socket -----------------------------------------------------------------------------------------
@@ -118,7 +122,9 @@ class LocalNetwork:
             "data": str(self.layout.root),
             "account": creation.ACCOUNT,
             "address": wallet.address.hex(),
-            "gateway": f"http://*.{places.ZONE}:{self.gateway_port}",
+            "gateways": {name: f"127.0.0.1:{port}" for name, port in self.gateway_ports.items()},
+            "engine": self.network.engine,
+            "proxy": self.proxy,
             "supervisor_pid": os.getpid(),
             "processes": [self._describe_child(child) for child in self.supervisor.children.values()],
         }
@@ -133,6 +139,11 @@ class LocalNetwork:
             **{"name": child.spec.name, "kind": kind, "pid": child.pid, "state": state},
             **{"restarts": child.restarts, "last_exit": child.last_exit, "up_s": round(up_s, 1)},
         }
+
+    def _describe_hello(self) -> str:
+        if not self.has_hello:
+            return " -  hello    not deployed (--no-demo)"
+        return f"ok  hello    http://hello.{places.ZONE}:{next(iter(self.gateway_ports.values()))}"
 
     def _kind_of(self, name: str) -> str:
         return "node" if name in self.network.nodes else "gateway" if name in self.network.gateways else "chain"
@@ -158,7 +169,7 @@ class LocalNetwork:
             faults.cut(self._address(name))
         else:
             number = signal.SIGKILL if kind == "kill" else signal.SIGSTOP
-            faults.signal_all([pid for pid in (child.pid, *list_copy_pids(self.layout, name)) if pid], number)
+            faults.signal_all(self._list_pids(child), number)
             if kind == "kill":
                 await asyncio.to_thread(kill_copies, self.layout, name)
         return {"node": name, "kind": kind, "at": began}
@@ -175,9 +186,13 @@ class LocalNetwork:
         if kind == "cut":
             faults.heal(self._address(name))
         elif kind == "stop":
-            child = self.supervisor.children[name]
-            faults.signal_all([pid for pid in (*list_copy_pids(self.layout, name), child.pid) if pid], signal.SIGCONT)
+            faults.signal_all(self._list_pids(self.supervisor.children[name]), signal.SIGCONT)
         return kind
+
+    def _list_pids(self, child: Child) -> list[int]:
+        """Everything of a node: its agent, what the agent has started (a proxy), and its copies."""
+        own = list_descendants([child.pid]) if child.pid is not None else []
+        return list(dict.fromkeys((*own, *list_copy_pids(self.layout, child.spec.name))))
 
     # --- what people see --------------------------------------------------------------------------------------------
 
@@ -195,15 +210,15 @@ class LocalNetwork:
         """The first screen (PRODUCT.md 1)."""
         from .readiness import describe_engine
 
-        nodes, port = len(self.network.nodes), self.gateway_port
+        nodes, ports = len(self.network.nodes), list(self.gateway_ports.values())
         ok, note = describe_engine()
         mark = "ok" if ok else " !"
+        gateway = f"http://*.{places.ZONE}:{ports[0]} ({self.proxy})" + "".join(f", :{port}" for port in ports[1:])
         lines = [
             f"FluxCloud  local network, data in {self.layout.root}",
-            f"  ok  ledger    {'solo':<42}ok  gateway  http://*.{places.ZONE}:{port} (embedded)",
+            f"  ok  ledger    {'solo, blocks of 500 ms':<42}ok  gateway  {gateway}",
             f"  ok  nodes     {f'{nodes} nodes of {nodes} operators, minimal preset':<42}{mark}  engine   {note}",
-            f"  ok  account   {f'{creation.ACCOUNT}, {creation.ACCOUNT_FLUX:,} test FLUX':<42}"
-            f"ok  hello    http://hello.{places.ZONE}:{port}",
+            f"  ok  account   {f'{creation.ACCOUNT}, {creation.ACCOUNT_FLUX:,} test FLUX':<42}{self._describe_hello()}",
             f"Each node offers {places.MCPU // 1000} CPUs and {places.MEM_MIB // 1024} GiB whatever this machine has. "
             f"Ready in {took_s:.1f} s.",
             "Try  1 fluxcloud demo failover     kills a node under load and counts failed requests",

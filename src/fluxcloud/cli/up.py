@@ -13,6 +13,7 @@ import shutil
 import signal
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import IO
 
 import click
@@ -39,11 +40,20 @@ PORT_TRIES = 50
 @click.option("--proxy", type=click.Choice(["embedded"]), default="embedded", show_default=True)
 @click.option("--consensus", type=click.Choice(["solo"]), default="solo", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65_535), default=places.GATEWAY_PORT, show_default=True, help="Gateway.")
+@click.option("--gateways", type=click.IntRange(1, places.GATEWAYS_MAX), default=1, show_default=True)
 @click.option("--no-demo", is_flag=True, help="Do not deploy the hello app.")
 @click.option("--reset", is_flag=True, help="Begin anew: deletes the network that was here, apps included.")
 @verb
 async def up_command(
-    nodes: int, engine: str, proxy: str, consensus: str, port: int, no_demo: bool, reset: bool, output: Output
+    nodes: int,
+    gateways: int,
+    engine: str,
+    proxy: str,
+    consensus: str,
+    port: int,
+    no_demo: bool,
+    reset: bool,
+    output: Output,
 ) -> None:
     """Start a network on this machine, or bring it back. Ctrl-C stops everything; the state stays."""
     begun_s = time.monotonic()
@@ -54,8 +64,8 @@ async def up_command(
             output.progress("ended what an earlier `up` had left running")
         if reset:
             _clear(layout)
-        network = _open_or_create(layout, nodes, engine)
-        local = LocalNetwork(layout, network, output)
+        network = _open_or_create(layout, Wanted(nodes, gateways, engine))
+        local = LocalNetwork(layout, network, proxy, output)
         await _run(local, port, deploy_hello=not no_demo, begun_s=begun_s)
 
 
@@ -95,16 +105,29 @@ def _clear(layout: Layout) -> None:
             child.unlink()
 
 
-def _open_or_create(layout: Layout, nodes: int, engine: str) -> NetworkFile:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line asks of a network that has to be made; `auto` leaves the engine to us."""
+
+    nodes: int
+    gateways: int
+    engine: str
+
+
+def _open_or_create(layout: Layout, wanted: Wanted) -> NetworkFile:
     """The network of this directory, made where there is none. A half-made one is made anew."""
     if layout.network.exists():
         network = load_network(layout)
+        if wanted.engine not in ("auto", network.engine):
+            message = f"the network here runs copies with {network.engine}, not {wanted.engine}"
+            hints = ("fluxcloud up --reset begins anew and loses what ran here", "FLUXCLOUD_DATA=DIR fluxcloud up")
+            raise CliError(message, exit_code=CONFLICT, hints=hints)
         if not layout.genesis.exists():
             problem = "is missing; `fluxcloud up --reset` begins anew and loses what ran here"
             raise ConfigError(str(layout.genesis), problem)
         return network
-    chosen = "oci" if engine == "auto" else engine
-    plan = creation.Plan(nodes=nodes, gateways=1, subnet=creation.find_subnet(nodes), engine=chosen)
+    chosen = "oci" if wanted.engine == "auto" else wanted.engine
+    plan = creation.Plan(wanted.nodes, wanted.gateways, creation.find_subnet(wanted.nodes), chosen)
     return creation.create_network(layout, plan)
 
 
@@ -115,10 +138,12 @@ async def _run(local: LocalNetwork, port: int, *, deploy_hello: bool, begun_s: f
         loop.add_signal_handler(number, stopping.set)
     local.stopping = stopping
     chain_port = _choose_port("the ledger", places.CHAIN_PORT, local.output)
-    gateway_port = _choose_port("the gateway", port, local.output)
+    gateway_ports: list[int] = []
+    for name in local.network.gateways:
+        gateway_ports.append(_choose_port(f"gateway {name}", max([port - 1, *gateway_ports]) + 1, local.output))
     server = await serve_control(local.layout.control, local.answer)
     try:
-        await local.start(chain_port, gateway_port)
+        await local.start(chain_port, gateway_ports)
         ready = asyncio.create_task(local.make_ready(deploy_hello=deploy_hello))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED, timeout=READY_TIMEOUT_S)
