@@ -85,6 +85,12 @@ def client_context(key: PrivateKey | None, cert_der: bytes | None, server_cert: 
     return context
 
 
+def render_identity(key: PrivateKey, cert_der: bytes) -> str:
+    """Key and certificate in PEM, as other programs read them."""
+    private = base64.b64encode(_PKCS8_ED25519 + key.seed).decode("ascii")
+    return f"-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n{ssl.DER_cert_to_PEM_cert(cert_der)}"
+
+
 def peer_cert_of(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> bytes:
     """The other side's certificate, DER; empty if it has shown none."""
     return ssl_object.getpeercert(binary_form=True) or b""
@@ -99,12 +105,10 @@ def _trust_only(context: ssl.SSLContext, certs: Iterable[bytes]) -> None:
 
 def _load_identity(context: ssl.SSLContext, key: PrivateKey, cert_der: bytes) -> None:
     """By a file in memory, which nobody else can open: OpenSSL's interface here takes keys from files only."""
-    private = base64.b64encode(_PKCS8_ED25519 + key.seed).decode("ascii")
-    pem = f"-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n{ssl.DER_cert_to_PEM_cert(cert_der)}"
     descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
     try:
         os.fchmod(descriptor, 0o600)
-        os.write(descriptor, pem.encode("ascii"))
+        os.write(descriptor, render_identity(key, cert_der).encode("ascii"))
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)

@@ -38,6 +38,7 @@ class Check:
         config: ProxyConfig,
         gate: asyncio.Semaphore,
         on_up: Callable[[], None],
+        on_down: Callable[[Verdict], None] | None = None,
     ) -> None:
         self._peer = peer
         self._link = link
@@ -45,6 +46,7 @@ class Check:
         self._config = config
         self._gate = gate
         self._on_up = on_up
+        self._on_down = on_down  # called after every check that finds it down
         self._request = f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: {peer.id}\r\n\r\n".encode()
         self._prompted = Wake(asyncio.get_running_loop())
         self._fails = 0
@@ -114,6 +116,8 @@ class Check:
             _log.warning("peer %s: up -> down (%s)", self._peer.id, verdict)
         if verdict == "silent":
             self._link.abort_all()
+        if self._on_down is not None:
+            self._on_down(verdict)
 
     def _compute_pause_s(self, verdict: Verdict) -> float:
         interval_s = self._config.check_interval_s

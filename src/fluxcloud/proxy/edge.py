@@ -7,7 +7,6 @@ what has changed only; requests under way keep the servers they were given.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -18,10 +17,11 @@ from .base import ProxyConfig
 from .checks import Check
 from .dial import PeerDial
 from .forward import Passage, fail, forward
-from .headers import STICKY_COOKIE, get_cookie, render_forwarded
+from .headers import get_cookie, render_forwarded
 from .http1 import Request
 from .race import Policy
 from .routes import ROUTE_HEADER, SERVED_BY_HEADER, Peer, Route, Server, Table, TableDiff
+from .sticky import COOKIE_ATTRIBUTES, STICKY_COOKIE, compute_sticky_key, compute_token
 from .upstream import Link
 from .visitor import Counters, Visitor
 
@@ -62,8 +62,7 @@ class Edge:
         self._peers: dict[str, LivePeer] = {}
         self._routes: dict[str, LiveRoute] = {}
         self._by_host: dict[str, LiveRoute] = {}
-        key = config.sticky_key or config.key_seed
-        self._sticky_key = hashlib.blake2b(key, digest_size=32, person=b"fluxcloud/fxs").digest()
+        self._sticky_key = compute_sticky_key(config)
 
     # -- the table
 
@@ -188,7 +187,7 @@ class Edge:
         if not route.route.sticky or live.server.id == preferred:
             return served_by
         token = self._compute_token(route.route.key, live.server.id)
-        cookie = f"Set-Cookie: {STICKY_COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax\r\nCache-Control: private\r\n"
+        cookie = f"Set-Cookie: {STICKY_COOKIE}={token}; {COOKIE_ATTRIBUTES}\r\nCache-Control: private\r\n"
         return served_by + cookie.encode()
 
     def _find_preferred(self, request: Request, route: LiveRoute) -> str:
@@ -201,5 +200,4 @@ class Edge:
         return next((server_id for server_id in ids if self._compute_token(key, server_id) == token), "")
 
     def _compute_token(self, key: str, server_id: str) -> str:
-        """What stands for a server in the cookie: nothing can be read from it, and no other can be guessed."""
-        return hashlib.blake2b(f"{key}\n{server_id}".encode(), digest_size=12, key=self._sticky_key).hexdigest()
+        return compute_token(self._sticky_key, key, server_id)

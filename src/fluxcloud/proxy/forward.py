@@ -7,7 +7,7 @@ runs the race for an answer and relays it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .answers import ErrorAnswer
@@ -16,11 +16,13 @@ from .headers import render_request
 from .http1 import CHUNKED, Request
 from .race import Attempt, Payload, Policy, Race, RaceLost
 from .relay import relay
+from .routes import RETRY_STATUS, RETRY_STATUS_HEADER
 from .visitor import Visitor
 
 REPLAY_BODY_MAX: Final = 16 * 1024
 """A request that may be sent twice is kept whole until it is answered; a larger one is sent once."""
 
+_RETRY_STATUS_HEADER: Final = RETRY_STATUS_HEADER.lower().encode()
 _SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 
@@ -57,6 +59,9 @@ async def forward(policy: Policy, visitor: Visitor, request: Request, passage: P
 def fail(policy: Policy, visitor: Visitor, request: Request, answer: ErrorAnswer) -> None:
     if answer.status >= 500:
         policy.counters.failed += 1
+    asks_status = not policy.reads_errors and request.index.get(_RETRY_STATUS_HEADER) == b"%d" % RETRY_STATUS
+    if asks_status and answer.status in (502, 503):
+        answer = replace(answer, status=RETRY_STATUS)
     visitor.detach()
     visitor.answer(answer, request)
 

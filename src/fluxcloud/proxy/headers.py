@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from .http1 import CHUNKED, UNTIL_CLOSE, Field, Request, Response
-
-STICKY_COOKIE: Final = "FXS"
+from .sticky import STICKY_COOKIE
 
 _HOP_BY_HOP: Final = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "

@@ -19,6 +19,12 @@ ROUTE_HEADER = "FluxCloud-Route"
 ERROR_HEADER = "FluxCloud-Error"
 """Set by a proxy on its own error answers (`no_route`, `no_server`, `upstream_failed`), stripped from apps' answers."""
 
+RETRY_STATUS_HEADER = "FluxCloud-Retry-Status"
+"""Set by an edge whose engine tells what to try elsewhere by status alone, so that an app's own 503 is not taken for a
+proxy's: with it, the ingress gives its own 502 and 503 this status. The one value is `RETRY_STATUS`."""
+
+RETRY_STATUS = 425
+
 SERVED_BY_HEADER = "FluxCloud-Served-By"
 """Set by the edge on every proxied answer: the id of the peer (node) that gave it."""
 

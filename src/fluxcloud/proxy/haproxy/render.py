@@ -1,0 +1,293 @@
+"""Render: a layout as HAProxy's configuration and the files beside it. Pure.
+
+Paths are relative to the engine's directory, in which HAProxy runs: they stay short, and the text is the same on every
+machine. Every route has a backend of the pool; what they share is in the `defaults` they come from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fluxcloud.crypto import PrivateKey
+from fluxcloud.tls import render_identity
+
+from ..answers import ErrorAnswer, no_route_here, no_server, render_error, upstream_failed
+from ..base import ProxyConfig
+from ..forward import REPLAY_BODY_MAX
+from ..routes import ERROR_HEADER, HEALTH_PATH, RETRY_STATUS, RETRY_STATUS_HEADER, ROUTE_HEADER, SERVED_BY_HEADER
+from ..sticky import COOKIE_ATTRIBUTES, STICKY_COOKIE
+from . import maps
+from .commands import GATEWAYS_CA, render_gateways
+from .layout import Layout, LiveRoute, name_backend
+from .servers import OWN_CERT, render_server
+
+CONFIG_FILE: Final = "haproxy.cfg"
+
+_ALIVE: Final = "alive.sock"
+
+_RETRIES_MIN: Final = 6
+"""While the only ready copy is gone and not yet down, its connections are refused each `timeout connect` anew: as many
+as it takes until the checks have found out and a `last` copy takes over."""
+
+_BUFFER: Final = 32 * 1024
+"""Holds a head of 16 KiB, or a body of 16 KiB with its head, which a retry has to keep whole."""
+
+_EDGE_HEADERS: Final = 2048
+"""What an edge may add to a head: the ingress takes that much more."""
+
+_CLAIMS: Final = (
+    r"^(fluxcloud[-_].*|x[-_]forwarded[-_].*|forwarded|x[-_]real[-_]ip|keep[-_]alive|proxy[-_]connection|"
+    r"proxy[-_]authenticate|proxy[-_]authorization|http2[-_]settings|te|trailer|"
+    r"transfer_encoding|content_length)$"
+)
+"""What a visitor may not say, in the spellings that some servers take for the same; and what ends at a hop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """How a process of the engine is reached: its listening socket, inherited, and its admin socket."""
+
+    descriptor: int
+    admin: str
+
+
+def render_files(
+    config: ProxyConfig, layout: Layout, listen: Listen, connections_max: int, nobody_pem: str
+) -> dict[str, bytes]:
+    """Every file that HAProxy reads, by its path. `nobody_pem`: trusted while no gateway is, for it wants one."""
+    files = {CONFIG_FILE: render_config(config, layout, listen, connections_max)}
+    files[OWN_CERT] = render_identity(PrivateKey(config.key_seed), config.cert_der)
+    files |= {f"errors/{status}.http": render_error_file(status) for status in _ERRORS}
+    for name, entries in maps.build_maps(config.role, layout).items():
+        files[name] = "".join(f"{key} {value}\n" for key, value in sorted(entries.items()))
+    if config.role == "edge":
+        files |= {live.ca_file: live.pem for live in layout.peers.values() if live.ca_file in layout.loaded}
+    else:
+        files[GATEWAYS_CA] = render_gateways(layout) or nobody_pem
+    return {name: text.encode() for name, text in files.items()}
+
+
+def render_config(config: ProxyConfig, layout: Layout, listen: Listen, connections_max: int) -> str:
+    front = _render_edge(config) if config.role == "edge" else _render_ingress(config)
+    lines = [
+        *_render_global(listen, connections_max),
+        *_render_defaults(config, connections_max),
+        "frontend front from base",
+        *(f"  {line}" for line in _render_bind(config, listen)),
+        *(f"  {line}" for line in front),
+        *_render_pool(config),
+    ]
+    if layout.slots:
+        # Slots are never connected to. HAProxy lets a server follow only one that is checked: so they are, once, against
+        # a socket that is always there, until the engine stops even that.
+        lines += [
+            "frontend alive from base",
+            f"  bind unix@{_ALIVE} mode 600 backlog 4096",
+            "  tcp-request connection reject",
+        ]
+        lines += ["backend nodes from base", f"  server-template n 1-{layout.slots} unix@{_ALIVE} check inter 1h"]
+        # Certificates can be named at run time only where the file names them too.
+        lines += [
+            "backend keep from base",
+            f"  server keep unix@{_ALIVE} ssl crt {OWN_CERT} verify none disabled",
+        ]
+    by_backend = {live.backend: live for live in layout.routes.values()}
+    for index in range(layout.pool):
+        lines += _render_backend(config, layout, index, by_backend.get(index))
+    return "\n".join(lines) + "\n"
+
+
+def _render_global(listen: Listen, connections_max: int) -> list[str]:
+    return [
+        "global",
+        f"  maxconn {connections_max}",
+        f"  stats socket unix@{listen.admin} mode 600 level admin expose-fd listeners",
+        "  stats timeout 1d",
+        "  hard-stop-after 1h",
+        f"  tune.bufsize {_BUFFER}",
+        "  tune.maxrewrite 4096",
+        "  set-var proc.failed int(0)",
+        "  ssl-default-bind-options ssl-min-ver TLSv1.3",
+        "http-errors own",
+        *(f"  errorfile {status} errors/{status}.http" for status in _ERRORS),
+    ]
+
+
+def _render_defaults(config: ProxyConfig, connections_max: int) -> list[str]:
+    return [
+        "defaults base",
+        "  mode http",
+        f"  maxconn {connections_max}",
+        "  errorfiles own",
+        f"  timeout connect {_ms(config.connect_timeout_s)}",
+        f"  timeout queue {_ms(config.queue_timeout_s)}",
+        f"  timeout client {_ms(config.client_idle_timeout_s)}",
+        f"  timeout http-request {_ms(config.client_header_timeout_s)}",
+        f"  timeout http-keep-alive {_ms(config.client_idle_timeout_s)}",
+        "  timeout server 30s",
+        "  timeout tunnel 1h",
+        "  timeout client-fin 10s",
+        "  http-reuse safe",
+    ]
+
+
+def _render_bind(config: ProxyConfig, listen: Listen) -> list[str]:
+    bind = f"bind fd@{listen.descriptor}"
+    if config.role == "edge":
+        return [bind]
+    return [f"{bind} ssl crt {OWN_CERT} ca-file {GATEWAYS_CA} verify required alpn http/1.1"]
+
+
+# -- the edge
+
+
+def _render_edge(config: ProxyConfig) -> list[str]:
+    error, served_by, route, retry_status = (
+        name.lower() for name in (ERROR_HEADER, SERVED_BY_HEADER, ROUTE_HEADER, RETRY_STATUS_HEADER)
+    )
+    return [
+        "acl known var(txn.route) -m found",
+        f"acl sticky var(txn.route),field(4,|) -m str {maps.STICKY_FLAG}",
+        "acl kept_here var(txn.token) -m found",
+        "acl safe method GET HEAD OPTIONS",
+        "acl keyed req.hdr(idempotency-key) -m found",
+        _render_deny(414, "uri_too_long", f"url_len gt {config.header_max_bytes // 2}"),
+        _render_deny(431, "headers_too_large", f"req.hdrs,length gt {config.header_max_bytes}"),
+        "http-request deny status 400 if { req.hdr_cnt(host) gt 1 } || !{ req.hdr(host) -m len gt 0 }",
+        f"http-request set-var(txn.route) req.hdr(host),host_only,rtrim(.),map_str({maps.ROUTES})",
+        "http-request return status 404 content-type text/plain"
+        f' lf-string "404 Not Found\\nNo app answers to the host %[req.hdr(host)] here.\\nCode: no_route\\n"'
+        f" hdr {ERROR_HEADER} no_route hdr Cache-Control no-store unless known",
+        # A retry needs the whole body; who is too slow or too large is sent once.
+        f"http-request wait-for-body time 5s if keyed !safe {{ req.hdr(content-length) -m int le {REPLAY_BODY_MAX} }}",
+        "http-request disable-l7-retry if !safe !keyed",
+        f"http-request disable-l7-retry if {{ req.hdr(content-length) -m int gt {REPLAY_BODY_MAX} }}",
+        "http-request disable-l7-retry if { req.hdr(transfer-encoding) -m found }",
+        "http-request del-header upgrade if { req.hdr(upgrade) -i h2c }",
+        f"http-request del-header {_CLAIMS} -m reg",
+        "http-request set-header x-forwarded-for %[src]",
+        f"http-request set-header x-forwarded-proto {config.forwarded_proto}",
+        "http-request set-header x-forwarded-host %[req.hdr(host)]",
+        f"http-request set-header {route} %[var(txn.route),field(2,|)]",
+        f"http-request set-header {retry_status} {RETRY_STATUS}",
+        f"http-request set-var(txn.token) req.cook({STICKY_COOKIE}) if sticky",
+        f"http-request set-var(txn.server) var(txn.token),map_str({maps.STICKY}) if sticky kept_here",
+        f"http-request replace-header cookie ^(.*;)?[[:space:]]*{STICKY_COOKIE}=[^;]*;?[[:space:]]*(.*)$ \\1\\2"
+        " if sticky kept_here",
+        "http-request del-header cookie if sticky kept_here !{ req.hdr(cookie) -m len gt 0 }",
+        "use_backend %[var(txn.route),field(1,|)]",
+        # An ingress' own errors come with a status of their own, so that they and no app's are tried elsewhere.
+        f"acl refused status {RETRY_STATUS}",
+        f"http-response set-var(txn.error) res.hdr({error})",
+        "acl own_error var(txn.error) -m found",
+        "http-response set-status 502 if refused { var(txn.error) -m str upstream_failed }",
+        "http-response set-status 503 if refused own_error { var(txn.error) -m str no_route no_server overloaded }",
+        "http-response set-var(txn.error) str(no_server) if own_error { status 503 }",
+        *_STRIP_ANSWER,
+        f"http-response set-header {error} %[var(txn.error)] if own_error",
+        f"http-response set-header {served_by} %[srv_name,field(1,:)]",
+        f'http-response add-header set-cookie "{STICKY_COOKIE}=%[srv_name,field(3,:)]; {COOKIE_ATTRIBUTES}"'
+        " if sticky !{ srv_name,field(3,:),strcmp(txn.token) eq 0 }",
+        "http-response add-header cache-control private if sticky !{ srv_name,field(3,:),strcmp(txn.token) eq 0 }",
+        *_COUNT_FAILED,
+    ]
+
+
+_STRIP_ANSWER: Final = (
+    "http-response del-header fluxcloud- -m beg",
+    "http-response del-header fluxcloud_ -m beg",
+    "http-response del-header keep-alive",
+)
+
+_COUNT_FAILED: Final = (
+    f"http-after-response set-var(proc.failed) var(proc.failed),add(1)"
+    f" if {{ status 502:504 }} {{ res.hdr({ERROR_HEADER.lower()}) -m found }}",
+)
+
+
+# -- the ingress
+
+
+def _render_ingress(config: ProxyConfig) -> list[str]:
+    route, retry_status, error = (name.lower() for name in (ROUTE_HEADER, RETRY_STATUS_HEADER, ERROR_HEADER))
+    lost = no_route_here("")
+    return [
+        f"http-request reject unless {{ ssl_c_sha1,hex,map_str({maps.GATEWAYS}) -m found }}",
+        f"acl routed req.hdr({route}) -m found",
+        f"acl is_check path {HEALTH_PATH}",
+        f"http-request return status 200 if is_check !routed {{ str(serving),map_str({maps.STATE}) -m str 1 }}",
+        "http-request return status 503 if is_check !routed",
+        _render_deny(431, "headers_too_large", f"req.hdrs,length gt {config.header_max_bytes + _EDGE_HEADERS}"),
+        f"http-request set-var(txn.retry) req.hdr({retry_status})",
+        f"http-request set-var(txn.route) req.hdr({route}),map_str({maps.ROUTES})",
+        f"http-request return status {lost.status} content-type text/plain"
+        f' string "{lost.code}\\n" hdr {ERROR_HEADER} {lost.code} hdr Retry-After {lost.retry_after_s}'
+        " unless { var(txn.route) -m found }",
+        "http-request del-header fluxcloud- -m beg",
+        "use_backend %[var(txn.route),field(1,|)]",
+        *_STRIP_ANSWER,
+        *_COUNT_FAILED,
+        f"http-after-response set-status {RETRY_STATUS}"
+        f" if {{ var(txn.retry) -m str {RETRY_STATUS} }} {{ status 502:503 }} {{ res.hdr({error}) -m found }}",
+    ]
+
+
+# -- backends
+
+
+def _render_pool(config: ProxyConfig) -> list[str]:
+    """Without a checked second copy there is nothing to retry at an ingress: the edge tries other nodes."""
+    if config.role == "ingress":
+        retries = ["  retries 0"]
+    else:
+        retries = [
+            f"  retries {max(config.retries, _RETRIES_MIN)}",
+            "  option redispatch 1",
+            f"  retry-on conn-failure empty-response junk-response response-timeout {RETRY_STATUS}",
+        ]
+    return [
+        "defaults pool from base",
+        "  balance leastconn",
+        "  option allbackups",
+        *retries,
+        "  http-request set-timeout server var(txn.route),field(3,|)",
+    ]
+
+
+def _render_backend(config: ProxyConfig, layout: Layout, index: int, live: LiveRoute | None) -> list[str]:
+    lines = [f"backend {name_backend(index)} from pool"]
+    if config.role == "edge":
+        lines.append("  use-server %[var(txn.server)] if { var(txn.server) -m found }")
+    if live is not None:
+        for server in live.servers:
+            peer = layout.peers.get(server.server.peer)
+            lines.append(f"  server {server.name} {render_server(config, live, server, peer)}")
+    return lines
+
+
+# -- files beside it
+
+_ERRORS: Final = {
+    400: ErrorAnswer(400, "bad_request", "The request is not HTTP as it should be."),
+    408: ErrorAnswer(408, "timeout", "The request did not come in time."),
+    500: ErrorAnswer(500, "proxy_failed", "The proxy could not handle the request.", "Try again in a moment."),
+    502: upstream_failed(),
+    503: no_server(),
+    504: ErrorAnswer(504, "upstream_timeout", "The app did not answer in time.", "Try again in a moment."),
+}
+
+
+def render_error_file(status: int) -> str:
+    return render_error(_ERRORS[status], accept=b"", keep_alive=False, with_body=True).decode()
+
+
+def _render_deny(status: int, code: str, condition: str) -> str:
+    return (
+        f'http-request deny status {status} content-type text/plain string "{status}\\nCode: {code}\\n"'
+        f" hdr {ERROR_HEADER} {code} if {{ {condition} }}"
+    )
+
+
+def _ms(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"
