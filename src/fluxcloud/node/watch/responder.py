@@ -2,8 +2,10 @@
 
 What costs nothing is checked first: length, version, sender, source address, then the rates (4 a second per sender, 200
 in all), and only then the signature. So forged datagrams cost at most 200 signature checks a second, whatever their
-number. A repeated PING is answered again: the answer is shorter and goes to the sender's registered address only.
-Source: LIVENESS.md 1.
+number. Half of that is kept for senders that have proven themselves from the very port that they use now: addresses of
+monitors are public and easily forged, and else a few forged PINGs a second would use up a monitor's rate and make this
+node look dead to it. A repeated PING is answered again: the answer is shorter and goes to the sender's registered
+address only. Source: LIVENESS.md 1.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from .wire import Pair, Ping, Pong, is_ping_signed, parse_ping, seal_pong
 
 SENDER_RATE = 4.0
 SENDER_BURST = 8.0
-TOTAL_RATE = 200.0
+PROVEN_RATE = 100.0
+UNPROVEN_RATE = 100.0
 SENDERS_MAX = 4_096
 
 
@@ -47,6 +50,22 @@ class Vitals:
     age_ms: int
 
 
+class _Limits:
+    """The rates of one kind of senders: each its own, and one for all together."""
+
+    def __init__(self, total_rate: float) -> None:
+        self._total = Bucket(total_rate, total_rate)
+        self._senders: dict[NodeId, Bucket] = {}
+
+    def take(self, sender: NodeId, now_s: float) -> bool:
+        bucket = self._senders.get(sender)
+        if bucket is None:
+            if len(self._senders) >= SENDERS_MAX:
+                self._senders.clear()  # all start full again; the total rate still holds
+            bucket = self._senders[sender] = Bucket(SENDER_RATE, SENDER_BURST)
+        return bucket.take(now_s) and self._total.take(now_s)
+
+
 class Responder(asyncio.DatagramProtocol):
     """Bind it with `loop.create_datagram_endpoint`. `now` in seconds, monotonic."""
 
@@ -65,8 +84,8 @@ class Responder(asyncio.DatagramProtocol):
         self._contacts = contacts
         self._get_vitals = get_vitals
         self._now = now
-        self._total = Bucket(TOTAL_RATE, TOTAL_RATE)
-        self._senders: dict[NodeId, Bucket] = {}
+        self._proven, self._unproven = _Limits(PROVEN_RATE), _Limits(UNPROVEN_RATE)
+        self._ports: dict[NodeId, int] = {}
         self._transport: asyncio.DatagramTransport | None = None
         self.stats = ResponderStats()
 
@@ -78,11 +97,11 @@ class Responder(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         self.stats.received += 1
-        answer = self._answer(data, addr[0])
+        answer = self._answer(data, addr)
         if answer is not None and self._transport is not None:
             self._transport.sendto(answer, addr)
 
-    def _answer(self, raw: bytes, host: str) -> bytes | None:
+    def _answer(self, raw: bytes, addr: tuple[str | Any, int]) -> bytes | None:
         ping = parse_ping(raw)
         if ping is None:
             self.stats.malformed += 1
@@ -91,14 +110,15 @@ class Responder(asyncio.DatagramProtocol):
         if contact is None:
             self.stats.unknown += 1
             return None
+        host, port = addr
         if contact.host != host:
             self.stats.misplaced += 1
             return None
-        return self._answer_contact(raw, ping, contact)
+        return self._answer_contact(raw, ping, contact, port)
 
-    def _answer_contact(self, raw: bytes, ping: Ping, contact: Contact) -> bytes | None:
-        now_s = self._now()
-        if not self._get_sender(contact.id).take(now_s) or not self._total.take(now_s):
+    def _answer_contact(self, raw: bytes, ping: Ping, contact: Contact, port: int) -> bytes | None:
+        limits = self._proven if self._ports.get(contact.id) == port else self._unproven
+        if not limits.take(contact.id, self._now()):
             self.stats.limited += 1
             return None
         self.stats.checks += 1
@@ -107,13 +127,11 @@ class Responder(asyncio.DatagramProtocol):
             self.stats.forged += 1
             return None
         self.stats.answered += 1
+        self._note_port(contact.id, port)
         vitals = self._get_vitals()
         return seal_pong(Pong(ping.nonce, ping.minute, vitals.height, vitals.age_ms), pair, self._key)
 
-    def _get_sender(self, sender: NodeId) -> Bucket:
-        bucket = self._senders.get(sender)
-        if bucket is None:
-            if len(self._senders) >= SENDERS_MAX:
-                self._senders.clear()  # all start full again; the total rate still holds
-            bucket = self._senders[sender] = Bucket(SENDER_RATE, SENDER_BURST)
-        return bucket
+    def _note_port(self, sender: NodeId, port: int) -> None:
+        if len(self._ports) >= SENDERS_MAX and sender not in self._ports:
+            self._ports.clear()
+        self._ports[sender] = port

@@ -58,8 +58,8 @@ class World:
         monitor = NodeId(self.nodes[index].id)
         return seal_ping(Ping(monitor, secrets.token_bytes(6), 9), Pair("dev", target, monitor), self.keys[index])
 
-    def deliver(self, raw: bytes, index: int = 0) -> None:
-        self.responder.datagram_received(raw, (self.nodes[index].endpoint.host, 40_000))
+    def deliver(self, raw: bytes, index: int = 0, *, port: int = 40_000) -> None:
+        self.responder.datagram_received(raw, (self.nodes[index].endpoint.host, port))
 
 
 def test_valid_ping__is_answered_with_a_signed_pong() -> None:
@@ -111,14 +111,40 @@ def test_forged_flood_of_one_sender__costs_its_rate_of_checks() -> None:
 def test_flood_of_many_senders__is_bounded_in_all() -> None:
     world = World(monitors=100)
     for index in range(100):
+        forged = world.make_ping(index)[:31] + b"\x00" * 64
+        for _ in range(8):
+            world.deliver(forged, index)
+    stats = world.responder.stats
+    assert (stats.checks, stats.forged, stats.limited) == (100, 100, 700)
+    world.clock.advance_ms(500)
+    world.deliver(world.make_ping(0), 0)
+    assert world.responder.stats.answered == 1
+
+
+def test_flood_of_proven_senders__is_bounded_in_all() -> None:
+    world = World(monitors=100)
+    for index in range(100):
         ping = world.make_ping(index)
         for _ in range(8):
             world.deliver(ping, index)
     stats = world.responder.stats
     assert (stats.checks, stats.answered, stats.limited) == (200, 200, 600)
-    world.clock.advance_ms(500)
-    world.deliver(world.make_ping(0), 0)
-    assert world.responder.stats.answered == 201
+
+
+def test_forged_flood_from_monitors_addresses__does_not_silence_them() -> None:
+    world = World(monitors=5)
+    for index in range(5):
+        world.deliver(world.make_ping(index), index)
+    forged = [world.make_ping(index)[:31] + b"\x00" * 64 for index in range(5)]
+    for _ in range(20):
+        for number in range(1_000):
+            world.deliver(forged[number % 5], number % 5, port=41_000 + number)
+        for index in range(5):
+            world.deliver(world.make_ping(index), index)
+        world.clock.advance_ms(1_000)
+    stats = world.responder.stats
+    assert stats.answered == 5 + 20 * 5
+    assert stats.forged <= 20 * 100
 
 
 def test_ping_for_another_node__is_not_answered() -> None:
@@ -132,7 +158,7 @@ def test_repeated_ping__is_answered_again_within_its_rate_only() -> None:
     ping = world.make_ping()
     for _ in range(50):
         world.deliver(ping)
-    assert world.responder.stats.answered == 8
+    assert world.responder.stats.answered == 1 + 8
 
 
 async def test_stranger__is_looked_up_once_and_answered_after() -> None:
