@@ -17,12 +17,12 @@ from fluxcloud.ids import Address, NodeId
 from fluxcloud.ledger.liveness.duty import get_duty
 from fluxcloud.ledger.liveness.electorate import ELECTORATE
 from fluxcloud.ledger.liveness.messages import JuryVote, Observation, Observe, Vote
-from fluxcloud.ledger.liveness.model import Outcome
 from fluxcloud.ledger.liveness.module import MODULE
 from fluxcloud.ledger.liveness.panels import draw_all_panels, get_liveness_clock
 from fluxcloud.ledger.liveness.steps import begin_liveness, end_liveness
 from fluxcloud.ledger.liveness.unsettled import UNSETTLED
 from fluxcloud.ledger.module import Context, Event, Message
+from fluxcloud.ledger.nodes.messages import NodeStateChanged
 from fluxcloud.ledger.nodes.model import LANES, NODES, Capacity, Endpoint, Location, Node
 from fluxcloud.ledger.nodes.states import set_node_state
 from fluxcloud.ledger.params import MINIMAL, Params
@@ -34,6 +34,8 @@ REPEAT_MS = 5_000  # a monitor says again what has not settled
 PROBING_MS = 1_000  # a juror's three probes
 
 Messages = Iterable[tuple[NodeId, Message]]
+Moved = tuple[str, NodeId]
+"""A node's new state, and the node."""
 
 
 def make_id(k: int) -> NodeId:
@@ -101,7 +103,7 @@ class Network:
         epoch = get_liveness_clock(self.state).epoch
         return Observe(epoch, tuple(Observation(target, miss, last_ok_tick) for target in sorted(targets)))
 
-    def block(self, messages: Messages = ()) -> tuple[Outcome, ...]:
+    def block(self, messages: Messages = ()) -> tuple[Moved, ...]:
         """One block; what is rejected leaves its code in `rejected` and no trace in the state."""
         self.height += 1
         self.tick_ms += BLOCK_MS
@@ -135,7 +137,7 @@ class Network:
             cap = self.params.draw_cap_ppm
             assert one.pick(numbers[0], numbers[1], cap) == other.pick(numbers[0], numbers[1], cap)
 
-    def _apply(self, messages: Messages) -> tuple[Outcome, ...]:
+    def _apply(self, messages: Messages) -> tuple[Moved, ...]:
         self.rejected, block = [], self.context()
         begin_liveness(self.state, block)
         for sender, message in messages:
@@ -147,9 +149,9 @@ class Network:
                 self.rejected.append(error.code)
             else:
                 block.events += ctx.events
-        outcomes = end_liveness(self.state, block)
+        end_liveness(self.state, block)
         self.events = block.events
-        return outcomes
+        return tuple((event.new, NodeId(event.node)) for event in block.events if isinstance(event, NodeStateChanged))
 
     # nodes that live and die, monitors and jurors that say what is so
 
@@ -157,9 +159,9 @@ class Network:
         for k in numbers:
             self.dead[make_id(k)] = self.tick_ms
 
-    def walk(self, until: Callable[[], bool], *, blocks_max: int) -> dict[int, tuple[Outcome, ...]]:
-        """Blocks in which everybody who lives is honest, until something holds. The outcomes by height."""
-        outcomes: dict[int, tuple[Outcome, ...]] = {}
+    def walk(self, until: Callable[[], bool], *, blocks_max: int) -> dict[int, tuple[Moved, ...]]:
+        """Blocks in which everybody who lives is honest, until something holds. What moved, by height."""
+        outcomes: dict[int, tuple[Moved, ...]] = {}
         for _ in range(blocks_max):
             if result := self.block(self._speak()):
                 outcomes[self.height] = result

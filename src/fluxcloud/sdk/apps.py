@@ -23,7 +23,6 @@ from ..ledger.apps.model import (
 from ..ledger.apps.spec import SPEC, Spec
 from .client import Chain
 
-
 NAME_CHARS_MAX = 40
 """An id is longer than any name, so that an app may be called `app1`."""
 

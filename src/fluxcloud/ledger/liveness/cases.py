@@ -22,7 +22,7 @@ from .draw import draw
 from .duty import add_jury, remove_jury
 from .electorate import ELECTORATE
 from .messages import CaseClosed, CaseOpened, JuryDrawn
-from .model import CASES, CASES_DUE, CASES_UNDRAWN, DEMERITS, Case, Demerits, Jury, Outcome
+from .model import CASES, CASES_DUE, CASES_UNDRAWN, DEMERITS, Case, Demerits, Jury
 from .watches import get_watch, set_watch
 
 CASES_PER_BLOCK = 1_000
@@ -38,12 +38,6 @@ def open_case(state: State, target: Node, reporters: Sequence[NodeId], last_ok_t
     ctx.emit(CaseOpened(node_id, seated))
 
 
-def get_opened_cases(state: State, height: int) -> list[NodeId]:
-    """Those opened in the block of this height."""
-    undrawn = state.index(CASES, CASES_UNDRAWN)
-    return [target for _, target in undrawn[bisect_left(undrawn, (height,)) : bisect_left(undrawn, (height + 1,))]]
-
-
 def draw_juries(state: State, ctx: Context) -> None:
     """Draw the first jury of cases that an earlier block opened."""
     undrawn = state.index(CASES, CASES_UNDRAWN)
@@ -52,12 +46,12 @@ def draw_juries(state: State, ctx: Context) -> None:
         _begin_round(state, target, case, ctx)
 
 
-def close_due_cases(state: State, ctx: Context) -> tuple[Outcome, ...]:
+def close_due_cases(state: State, ctx: Context) -> None:
     """Close what the votes have decided; begin another round, or give up, where the time is over."""
     due = state.index(CASES, CASES_DUE)
     last = bisect_right(due, (ctx.tick_ms, b"\xff" * 20))
-    outcomes = (_process_due(state, target, ctx) for _, target in due[: min(last, CASES_PER_BLOCK)])
-    return tuple(outcome for outcome in outcomes if outcome is not None)
+    for _, target in due[: min(last, CASES_PER_BLOCK)]:
+        _process_due(state, target, ctx)
 
 
 def compute_verdict(case: Case, params: Params) -> str:
@@ -77,24 +71,23 @@ def count_votes(case: Case) -> tuple[int, int]:
     return misses, len(case.votes) - misses
 
 
-def _process_due(state: State, target: NodeId, ctx: Context) -> Outcome | None:
+def _process_due(state: State, target: NodeId, ctx: Context) -> None:
     case = _get_case(state, target)
     node = state.get(NODES, target)
     if node is None or node.state != "suspect":  # its owner took it out meanwhile
         _close(state, target, case, "undecided", ctx)
-        return None
+        return
     verdict = compute_verdict(case, ctx.params)
     if not verdict and case.round < ctx.params.jury_rounds_max:
         _end_duties(state, target, case)
         following = msgspec.structs.replace(case, round=case.round + 1, served=(*case.served, *case.jurors))
         _begin_round(state, target, following, ctx)
-        return None
+        return
     _close(state, target, case, verdict or "undecided", ctx)
     if verdict == "down":
         _set_down(state, node, case, ctx)
-        return Outcome("down", target)
-    _set_back(state, node, case, verdict, ctx)
-    return Outcome("refuted", target)
+    else:
+        _set_back(state, node, case, verdict, ctx)
 
 
 def _begin_round(state: State, target: NodeId, case: Case, ctx: Context) -> None:

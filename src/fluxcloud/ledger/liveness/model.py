@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from ...codec import Record
 from ...ids import NodeId
 from ..state import IndexKey, TableKey
@@ -104,18 +101,6 @@ class LivenessClock(Record, tag=1):
     epoch: int
     epoch_start_tick: int
     cursor: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a block's end hands on to the scheduler.
-
-    `suspect`: a case opened. `refuted`: it closed and the node is what it was (also where no jury could decide).
-    `down`: the verdict. `returned`: it may keep its copies, probation begins. `activated`: it may be given new ones.
-    """
-
-    kind: Literal["suspect", "refuted", "down", "returned", "activated"]
-    node_id: NodeId
 
 
 def _seats_due(target: NodeId, panel: Panel) -> tuple[tuple[int, bytes], ...]:

@@ -21,4 +21,4 @@ MODULE = Module(
     invariants=(check_panels, check_duty, check_cases),
     assigned={Observe: is_observe_assigned, JuryVote: is_jury_vote_assigned},
 )
-"""Its end of a block has outcomes that others need, so `transition.py` calls `steps.end_liveness` itself."""
+"""Its end of a block changes nodes that the scheduler must know of, so `transition.py` calls `end_liveness` itself."""

@@ -17,7 +17,7 @@ from ..nodes.queries import get_due_nodes
 from ..nodes.states import DAY_MS, set_node_state
 from ..params import Params
 from ..state import State
-from .model import WATCHES, WATCHES_DUE, Outcome, Watch
+from .model import WATCHES, WATCHES_DUE, Watch
 from .panels import compute_panel_n, compute_quorum, get_monitors
 from .watches import get_watch, set_watch
 
@@ -31,15 +31,14 @@ def plan_return(state: State, target: NodeId, node: Node, ctx: Context) -> None:
     set_watch(state, target, msgspec.structs.replace(watch, due_tick=_compute_due_tick(state, node, watch, ctx.params)))
 
 
-def process_due_returns(state: State, ctx: Context) -> tuple[Outcome, ...]:
+def process_due_returns(state: State, ctx: Context) -> None:
     """Admit the nodes that have been seen for long enough, and end probations whose time is over."""
     due = state.index(WATCHES, WATCHES_DUE)
     last = bisect_right(due, (ctx.tick_ms, b"\xff" * 20))
-    outcomes = [_admit(state, target, ctx) for _, target in due[: min(last, RETURNS_PER_BLOCK)]]
+    for _, target in due[: min(last, RETURNS_PER_BLOCK)]:
+        _admit(state, target, ctx)
     for node_id in get_due_nodes(state, "probation", ctx.tick_ms, RETURNS_PER_BLOCK):
         set_node_state(state, node_id, "active", "its probation is over", ctx)
-        outcomes.append(Outcome("activated", node_id))
-    return tuple(outcome for outcome in outcomes if outcome is not None)
 
 
 def compute_probation_ms(downs: int, params: Params) -> int:
@@ -48,21 +47,20 @@ def compute_probation_ms(downs: int, params: Params) -> int:
     return min(params.probation_ms << doublings, max(params.probation_ms_max, params.probation_ms))
 
 
-def _admit(state: State, target: NodeId, ctx: Context) -> Outcome | None:
+def _admit(state: State, target: NodeId, ctx: Context) -> None:
     node = state.get(NODES, target)
     watch = get_watch(state, target)
     due_tick = _compute_due_tick(state, node, watch, ctx.params) if node and node.state == "pending" else 0
     if node is None or due_tick == 0 or due_tick > ctx.tick_ms:  # seats or their number have changed
         set_watch(state, target, msgspec.structs.replace(watch, due_tick=due_tick))
-        return None
+        return
     set_watch(state, target, Watch())
     if not watch.fallen:
         set_node_state(state, target, "active", "its panel has seen it", ctx)
-        return Outcome("activated", target)
+        return
     downs = sum(tick > ctx.tick_ms - DAY_MS for tick in node.downs)
     until_tick = ctx.tick_ms + compute_probation_ms(downs, ctx.params)
     set_node_state(state, target, "probation", "back; its panel has seen it", ctx, until_tick)
-    return Outcome("returned", target)
 
 
 def _compute_due_tick(state: State, node: Node, watch: Watch, params: Params) -> int:

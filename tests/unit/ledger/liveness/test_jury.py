@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from factories_liveness import Network, make_id, make_node
+from factories_liveness import Moved, Network, make_id, make_node
 from fluxcloud.ids import NodeId
 from fluxcloud.ledger.liveness.duty import get_duty
 from fluxcloud.ledger.liveness.messages import CaseClosed, JuryDrawn, JuryVote, Vote
-from fluxcloud.ledger.liveness.model import CASES, DEMERITS, WATCHES, Case, Demerits, Jury, Outcome, Watch
+from fluxcloud.ledger.liveness.model import CASES, DEMERITS, WATCHES, Case, Demerits, Jury, Watch
 from fluxcloud.ledger.liveness.panels import get_monitors
 from fluxcloud.ledger.liveness.transitions import is_jury_vote_assigned
 from fluxcloud.ledger.nodes.messages import NodeStateChanged
@@ -25,7 +25,7 @@ def open_case(nodes: int = 20, *, miss: int | None = None, **numbers: Any) -> Ne
     seated = get_monitors(network.state, TARGET)
     quorum = seated[: miss or len(seated) // 2 + 1]
     messages = [(monitor, network.observe(monitor, [TARGET], miss=True)) for monitor in quorum]
-    assert network.block(messages) == (Outcome("suspect", TARGET),)
+    assert network.block(messages) == (("suspect", TARGET),)
     return network
 
 
@@ -45,7 +45,7 @@ def vote(network: Network, misses: int, oks: int = 0, skip: int = 0) -> list[tup
     ]
 
 
-def wait(network: Network, tick_ms: int) -> list[tuple[Outcome, ...]]:
+def wait(network: Network, tick_ms: int) -> list[tuple[Moved, ...]]:
     outcomes = []
     while network.tick_ms < tick_ms:
         outcomes.append(network.block())
@@ -88,7 +88,7 @@ def test_verdict__down_at_the_threshold(nodes: int, misses: int) -> None:
     network = open_case(nodes)
     network.block()
     assert network.block(vote(network, misses - 1)) == ()
-    assert network.block(vote(network, 1, skip=misses - 1)) == (Outcome("down", TARGET),)
+    assert network.block(vote(network, 1, skip=misses - 1)) == (("down", TARGET),)
     node = network.node(1)
     jury = min(nodes - 1, 7)
     assert (node.state, node.downs) == ("down", (2_000,))
@@ -109,7 +109,7 @@ def test_verdict__refuted_at_the_threshold(nodes: int, oks: int) -> None:
     network.block()
     network.block(vote(network, 0, oks - 1))
     assert network.node(1).state == "suspect"
-    assert network.block(vote(network, 0, 1, skip=oks - 1)) == (Outcome("refuted", TARGET),)
+    assert network.block(vote(network, 0, 1, skip=oks - 1)) == (("active", TARGET),)
     node = network.node(1)
     assert (node.state, node.downs, node.reason) == ("active", (), "a jury had answers from it")
     assert CaseClosed(TARGET, "refuted", 0, oks) in network.events
@@ -119,7 +119,7 @@ def test_verdict__refuted_at_the_threshold(nodes: int, oks: int) -> None:
 def test_verdict__all_votes_of_the_block_count() -> None:
     network = open_case()
     network.block()
-    assert network.block(vote(network, 6, 1)) == (Outcome("down", TARGET),)
+    assert network.block(vote(network, 6, 1)) == (("down", TARGET),)
     assert CaseClosed(TARGET, "down", 6, 1) in network.events
 
 
@@ -127,7 +127,7 @@ def test_verdict__split_jury_waits_for_the_last_vote() -> None:
     network = open_case()
     network.block()
     assert network.block(vote(network, 4, 2)) == ()
-    assert network.block(vote(network, 1, 0, skip=6)) == (Outcome("down", TARGET),)
+    assert network.block(vote(network, 1, 0, skip=6)) == (("down", TARGET),)
 
 
 @pytest.mark.parametrize("before", ["draining", "probation"])
@@ -150,7 +150,7 @@ def test_refuted__reporters_pause() -> None:
     miss = [(monitor, network.observe(monitor, [TARGET], miss=True)) for monitor in seated]
     assert wait(network, 2_500) == [(), ()]
     assert network.block(miss) == ()  # two of five
-    assert network.block(miss[:3]) == (Outcome("suspect", TARGET),)
+    assert network.block(miss[:3]) == (("suspect", TARGET),)
 
 
 def test_refuted__demerits_of_a_day() -> None:
@@ -162,7 +162,7 @@ def test_refuted__demerits_of_a_day() -> None:
     for tick_ms, expected in ((10_000, Demerits(1_500, 2)), (86_401_500, Demerits(86_403_000, 1))):
         network.tick_ms = tick_ms
         again = [(NodeId(r), network.observe(NodeId(r), [TARGET], miss=True)) for r in reporters]
-        assert network.block(again) == (Outcome("suspect", TARGET),)
+        assert network.block(again) == (("suspect", TARGET),)
         network.block()
         network.block(vote(network, 0, 3))
         assert [network.state.get(DEMERITS, NodeId(reporter)) for reporter in reporters] == [expected] * 3
@@ -189,7 +189,7 @@ def test_rounds__fresh_jurors_each_time_then_undecided() -> None:
         assert get_case(network).votes == ()
     assert get_case(network).round == 4
     assert len(served | set(get_case(network).jurors)) == 28
-    assert wait(network, 13_000)[-1] == (Outcome("refuted", TARGET),)
+    assert wait(network, 13_000)[-1] == (("active", TARGET),)
     assert CaseClosed(TARGET, "undecided", 0, 0) in network.events
     node = network.node(1)
     assert (node.state, node.reason) == ("active", "no jury could tell whether it answers")
@@ -204,7 +204,7 @@ def test_undecided__no_new_case_before_the_pause_is_over() -> None:
     miss = [(monitor, network.observe(monitor, [TARGET], miss=True)) for monitor in seated]
     wait(network, 15_000)
     assert network.block(miss) == ()
-    assert network.block(miss[:1]) == (Outcome("suspect", TARGET),)
+    assert network.block(miss[:1]) == (("suspect", TARGET),)
 
 
 def test_rounds__earlier_jurors_sit_again_where_there_are_no_others() -> None:
@@ -223,7 +223,7 @@ def test_jury__below_the_minimum_gives_no_verdict() -> None:
     network.block()
     assert len(get_case(network).jurors) == 6
     assert network.block(vote(network, 6)) == ()
-    assert wait(network, 13_000)[-1] == (Outcome("refuted", TARGET),)
+    assert wait(network, 13_000)[-1] == (("active", TARGET),)
 
 
 def test_vote__of_a_juror_that_left_is_missing() -> None:

@@ -7,7 +7,7 @@ import pytest
 from factories_liveness import Network, make_id, make_node
 from fluxcloud.ids import NodeId
 from fluxcloud.ledger.liveness.messages import CaseOpened, Observation, Observe
-from fluxcloud.ledger.liveness.model import CASES, WATCHES, Case, Outcome, Sighting, Watch
+from fluxcloud.ledger.liveness.model import CASES, WATCHES, Case, Sighting, Watch
 from fluxcloud.ledger.liveness.panels import get_monitors
 from fluxcloud.ledger.liveness.transitions import is_observe_assigned
 from fluxcloud.ledger.nodes.messages import NodeStateChanged
@@ -43,7 +43,7 @@ def test_observe__below_quorum() -> None:
 def test_observe__at_quorum() -> None:
     network = make_network()
     m = monitors(network)
-    assert network.block(say(network, 0, 2, 4, last_ok_tick=400)) == (Outcome("suspect", TARGET),)
+    assert network.block(say(network, 0, 2, 4, last_ok_tick=400)) == (("suspect", TARGET),)
     reporters = tuple(sorted((m[0], m[2], m[4])))
     assert network.state.get(CASES, TARGET) == Case(1, 500, reporters, last_ok_tick=404)
     node = network.node(1)
@@ -58,7 +58,7 @@ def test_observe__at_quorum() -> None:
 def test_observe__quorum_by_size_of_network(nodes: int, quorum: int) -> None:
     network = make_network(nodes)
     assert network.block(say(network, *range(quorum - 1))) == ()
-    assert network.block(say(network, quorum - 1)) == (Outcome("suspect", TARGET),)
+    assert network.block(say(network, quorum - 1)) == (("suspect", TARGET),)
 
 
 def test_observe__misses_count_for_ten_seconds() -> None:
@@ -68,7 +68,7 @@ def test_observe__misses_count_for_ten_seconds() -> None:
         network.block()
     assert network.tick_ms == 10_000
     assert network.block(say(network, 2)) == ()  # 10.0 s after the first two
-    assert network.block(say(network, 0, 1)) == (Outcome("suspect", TARGET),)
+    assert network.block(say(network, 0, 1)) == (("suspect", TARGET),)
 
 
 def test_observe__misses_at_the_edge_of_the_window() -> None:
@@ -76,7 +76,7 @@ def test_observe__misses_at_the_edge_of_the_window() -> None:
     network.block(say(network, 0, 1))
     for _ in range(18):
         network.block()
-    assert network.block(say(network, 2)) == (Outcome("suspect", TARGET),)  # 9.5 s after
+    assert network.block(say(network, 2)) == (("suspect", TARGET),)  # 9.5 s after
 
 
 def test_observe__one_seat_counts_once() -> None:
@@ -111,7 +111,7 @@ def test_observe__last_answer_in_the_future_is_now() -> None:
 @pytest.mark.parametrize("state", ["draining", "probation"])
 def test_observe__draining_and_probation_can_be_suspect(state: Any) -> None:
     network = Network([make_node(1, state=state, until_tick=90_000), *(make_node(k) for k in range(2, 10))])
-    assert network.block(say(network, 0, 1, 2)) == (Outcome("suspect", TARGET),)
+    assert network.block(say(network, 0, 1, 2)) == (("suspect", TARGET),)
     assert (network.node(1).before, network.node(1).until_tick) == (state, 90_000)
 
 
@@ -130,7 +130,7 @@ def test_observe__word_of_a_lost_seat_does_not_count() -> None:
     network.set_state(lost, "draining")
     network.block()
     assert network.block(say(network, 2)) == ()
-    assert network.block(say(network, 0)) == (Outcome("suspect", TARGET),)  # whoever has the seat now
+    assert network.block(say(network, 0)) == (("suspect", TARGET),)  # whoever has the seat now
 
 
 def test_observe__word_of_a_monitor_that_became_suspect_in_the_same_block_does_not_count() -> None:
@@ -140,14 +140,14 @@ def test_observe__word_of_a_monitor_that_became_suspect_in_the_same_block_does_n
     others = [monitor for monitor in get_monitors(network.state, gone) if monitor != TARGET][:3]
     against = [(monitor, network.observe(monitor, [gone], miss=True)) for monitor in others]
     outcomes = network.block([*first, *against, *say(network, 2)])
-    assert outcomes == (Outcome("suspect", gone),)
+    assert outcomes == (("suspect", gone),)
 
 
 def test_observe__panel_below_the_minimum_opens_no_case() -> None:
     network = Network([make_node(k) for k in range(1, 6)], MAINNET)
     assert network.block(say(network, 0, 1, 2, 3)) == ()
     network = Network([make_node(k) for k in range(1, 7)], MAINNET)
-    assert network.block(say(network, 0, 1, 2)) == (Outcome("suspect", TARGET),)
+    assert network.block(say(network, 0, 1, 2)) == (("suspect", TARGET),)
 
 
 def test_observe__a_batch_leaves_out_what_is_not_seated() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from factories_liveness import Messages, Network, make_id, make_node
-from fluxcloud.ledger.liveness.model import WATCHES, Outcome, Watch
+from factories_liveness import Messages, Moved, Network, make_id, make_node
+from fluxcloud.ledger.liveness.model import WATCHES, Watch
 from fluxcloud.ledger.liveness.panels import get_monitors
 from fluxcloud.ledger.liveness.returns import compute_probation_ms
 from fluxcloud.ledger.nodes.model import NODES
@@ -30,7 +30,7 @@ def say(network: Network, *seats: int, miss: bool = False) -> Messages:
     return [(seated[j], network.observe(seated[j], [TARGET], miss=miss)) for j in seats]
 
 
-def wait(network: Network, tick_ms: int) -> list[tuple[Outcome, ...]]:
+def wait(network: Network, tick_ms: int) -> list[tuple[Moved, ...]]:
     outcomes = []
     while network.tick_ms < tick_ms:
         outcomes.append(network.block())
@@ -41,7 +41,7 @@ def wait(network: Network, tick_ms: int) -> list[tuple[Outcome, ...]]:
 def test_new_node__active_once_a_quorum_has_seen_it(nodes: int, quorum: int) -> None:
     network = make_network(nodes)
     assert network.block(say(network, *range(quorum - 1))) == ()
-    assert network.block(say(network, quorum - 1)) == (Outcome("activated", TARGET),)
+    assert network.block(say(network, quorum - 1)) == (("active", TARGET),)
     assert (network.node(1).state, network.node(1).reason) == ("active", "its panel has seen it")
     assert network.state.get(WATCHES, TARGET) is None
 
@@ -51,7 +51,7 @@ def test_new_node__a_miss_takes_the_word_back() -> None:
     network.block(say(network, 0, 1))
     network.block(say(network, 0, miss=True))
     assert network.block(say(network, 2)) == ()
-    assert network.block(say(network, 0)) == (Outcome("activated", TARGET),)
+    assert network.block(say(network, 0)) == (("active", TARGET),)
 
 
 @pytest.mark.parametrize(("nodes", "needed"), [(2, 1), (3, 2), (4, 2), (5, 3), (9, 4)])
@@ -60,9 +60,9 @@ def test_return__probation_after_being_seen(nodes: int, needed: int) -> None:
     network.block(say(network, *range(needed - 1)))
     assert wait(network, 4_000) == [()] * 7
     network.block(say(network, needed - 1))  # at 4,500; seen for 2,000
-    assert wait(network, 6_500) == [(), (), (), (Outcome("returned", TARGET),)]
+    assert wait(network, 6_500) == [(), (), (), (("probation", TARGET),)]
     assert (network.node(1).state, network.node(1).until_tick) == ("probation", 8_500)
-    assert wait(network, 8_500) == [(), (), (), (Outcome("activated", TARGET),)]
+    assert wait(network, 8_500) == [(), (), (), (("active", TARGET),)]
     assert (network.node(1).state, network.node(1).reason) == ("active", "its probation is over")
     assert network.state.get(WATCHES, TARGET) is None
 
@@ -74,7 +74,7 @@ def test_return__a_miss_while_it_is_seen_begins_anew() -> None:
     network.block(say(network, 1, miss=True))
     assert wait(network, 5_000) == [()] * 5
     network.block(say(network, 1))  # at 5,500
-    assert wait(network, 7_500)[-1] == (Outcome("returned", TARGET),)
+    assert wait(network, 7_500)[-1] == (("probation", TARGET),)
 
 
 def test_return__said_before_it_came_back_counts_from_then_on() -> None:
@@ -86,7 +86,7 @@ def test_return__said_before_it_came_back_counts_from_then_on() -> None:
     assert network.node(1).state == "down"
     network.set_state(1, "pending")  # NodeUp, at 10,000
     network.block(say(network, 0))
-    assert wait(network, 12_000) == [(), (), (Outcome("returned", TARGET),)]
+    assert wait(network, 12_000) == [(), (), (("probation", TARGET),)]
 
 
 def test_return__seats_that_leave_do_not_count() -> None:
@@ -94,7 +94,7 @@ def test_return__seats_that_leave_do_not_count() -> None:
     network.block(say(network, 0, 1, 2))
     gone = get_monitors(network.state, TARGET)[0]
     network.set_state(next(k for k in range(2, 6) if make_id(k) == gone), "draining")
-    assert wait(network, 2_500)[-1] == (Outcome("returned", TARGET),)  # two of now three are max(2, 2)
+    assert wait(network, 2_500)[-1] == (("probation", TARGET),)  # two of now three are max(2, 2)
 
 
 def test_return__one_too_few_after_a_seat_passed_on() -> None:
@@ -104,7 +104,7 @@ def test_return__one_too_few_after_a_seat_passed_on() -> None:
     network.set_state(next(k for k in range(2, 21) if make_id(k) == gone), "draining")
     assert wait(network, 6_000) == [()] * 11
     network.block(say(network, 0))
-    assert wait(network, 8_500)[-1] == (Outcome("returned", TARGET),)
+    assert wait(network, 8_500)[-1] == (("probation", TARGET),)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_probation__verdicts_older_than_a_day_do_not_count() -> None:
     node = msgspec.structs.replace(network.node(1), downs=(0, 86_000_000), since_tick=86_400_000)
     network.state.set(NODES, TARGET, node)
     network.block(say(network, 0, 1, 2, 3))
-    assert wait(network, 86_430_500)[-1] == (Outcome("returned", TARGET),)
+    assert wait(network, 86_430_500)[-1] == (("probation", TARGET),)
     assert network.node(1).until_tick == 86_430_500 + 120_000
 
 
@@ -134,5 +134,5 @@ def test_probation__a_case_in_between() -> None:
     network.block(say(network, 0, 1, 2, miss=True))
     assert network.node(1).state == "suspect"
     # nobody votes: four rounds of 3 s from 3,500 on, and the probation has ended meanwhile
-    assert wait(network, 15_500)[-1] == (Outcome("refuted", TARGET), Outcome("activated", TARGET))
+    assert wait(network, 15_500)[-1] == (("probation", TARGET), ("active", TARGET))
     assert network.node(1).state == "active"
