@@ -38,6 +38,11 @@ _SHAPES = {
                 " x",
                 "&a",
                 "!t",
+                "\x85",
+                "a\u2028b",
+                "\ufeff",
+                "\r",
+                "a\r\n",
             ]
         ),
         st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=12),

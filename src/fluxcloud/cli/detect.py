@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,10 +116,8 @@ def _collect_site(folder: Path) -> tuple[tuple[str, bytes], ...] | None:
     """The folder's files as files of the spec; None where they are too many or too large."""
     files: list[tuple[str, bytes]] = []
     room = FILES_BYTES_MAX
-    for file in sorted(folder.rglob("*")):
+    for file in _list_files(folder):
         inside = file.relative_to(folder).as_posix()
-        if not file.is_file() or file.is_symlink() or any(part.startswith(".") for part in inside.split("/")):
-            continue
         room -= file.stat().st_size
         target = f"{WEB_ROOT}/{inside}"
         if room < 0 or len(files) >= _FILES_MAX or not is_absolute_path(target):
@@ -127,6 +126,15 @@ def _collect_site(folder: Path) -> tuple[tuple[str, bytes], ...] | None:
         if not is_secret_file(inside, content):
             files.append((target, content))
     return tuple(sorted(files))
+
+
+def _list_files(folder: Path) -> Iterator[Path]:
+    """Files that are neither hidden nor links, one by one: the folder may hold very many."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in (Path(place, name) for name in sorted(names) if not name.startswith(".")):
+            if file.is_file() and not file.is_symlink():
+                yield file
 
 
 def _make(

@@ -7,6 +7,7 @@ between fields are the ledger's own `validate_spec`, so a file that passes both 
 from __future__ import annotations
 
 import difflib
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,7 +185,10 @@ def read_file_inside(folder: Path, source: str, *, bytes_max: int = FILES_BYTES_
     """A small file below the folder. Raises ValueError that says why it can't be taken."""
     file = resolve_inside(folder, source)
     try:
-        if file.stat().st_size > bytes_max:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{source} is no file")
+        if status.st_size > bytes_max:
             raise ValueError(f"{source} is larger than {bytes_max // 1024} KiB")
         with file.open("rb") as opened:
             return opened.read(bytes_max)

@@ -17,6 +17,7 @@ from .forms import OMIT, render_inline_file
 from .keys import DEFAULT_GROUP, FORMAT, NAME_OF, SHORT, Key, list_keys
 
 _LINE = 100
+_BREAKS = re.compile("[\r\x85\u2028\u2029\ufeff]")  # YAML ends a line at most of them, so they have to be escaped
 
 
 class _Dumper(yaml.SafeDumper):
@@ -34,7 +35,11 @@ class _Short(dict[str, Any]):
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text and not re.search(r"[^\x20-\x7e\n]|[ ]\n|^\s", text) else None
+    style = None
+    if _BREAKS.search(text):
+        style = '"'
+    elif "\n" in text and not re.search(r"[^\x20-\x7e\n]|[ ]\n|^\s", text):
+        style = "|"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

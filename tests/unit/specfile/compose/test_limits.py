@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,15 @@ def test_links_lead_nowhere_outside(tmp_path: Path) -> None:
         "services.web.volumes[0]: ./data is outside the app's folder",
         "services.web.volumes[1]: ./data/secret is outside the app's folder",
         "services.web.env_file[0]: link.env is outside the app's folder",
+    ]
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    data = {"services": {"web": {"image": "x", "env_file": "pipe", "volumes": ["./pipe:/pipe"]}}}
+    assert problems(data, tmp_path) == [
+        "services.web.volumes[0]: ./pipe is no file",
+        "services.web.env_file[0]: pipe is no file",
     ]
 
 
