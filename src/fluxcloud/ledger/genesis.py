@@ -104,7 +104,7 @@ def _add_node(state: State, node: Node, params: Params) -> None:
         raise BadGenesis("this id is listed twice")
     if node != make_genesis_node(node, params):
         raise BadGenesis("a node begins active, unused, with the collateral of its tier")
-    add_node(state, node)
+    add_node(state, node, params)
 
 
 def _add_gateway(state: State, gateway: Gateway, params: Params) -> None:

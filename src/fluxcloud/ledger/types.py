@@ -33,6 +33,7 @@ from .liveness.messages import CaseClosed, CaseOpened, JuryDrawn, JuryVote, Obse
 from .module import Event, Message
 from .nodes.messages import (
     NodeAddress,
+    NodeCordoned,
     NodeDrain,
     NodeRegister,
     NodeRegistered,
@@ -75,6 +76,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     Transferred,
     NodeRegistered,
     NodeStateChanged,
+    NodeCordoned,
     CaseOpened,
     JuryDrawn,
     CaseClosed,

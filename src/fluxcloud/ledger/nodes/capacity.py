@@ -11,6 +11,16 @@ from .model import NODES, Capacity, Node
 PORTS_PER_NODE = 1_000
 """Public raw ports of a node, from its `port_base` on."""
 
+_MILLION = 1_000_000
+
+
+def compute_admissible(claimed: Capacity, reserve_ppm: int) -> Capacity:
+    """What placements may use of what a node has: the rest is the system's own."""
+    kept = _MILLION - reserve_ppm
+    return Capacity(
+        claimed.mcpu * kept // _MILLION, claimed.mem_mib * kept // _MILLION, claimed.disk_mib * kept // _MILLION
+    )
+
 
 def reserve(state: State, node_id: NodeId, need: Capacity, ports: tuple[int, ...] = ()) -> Node:
     """Take capacity and public ports that a search has found free. Returns the node as it is now."""

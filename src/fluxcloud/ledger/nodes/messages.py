@@ -86,3 +86,11 @@ class NodeStateChanged(Event, tag=0x0382):
     old: NodeState
     new: NodeState
     reason: str
+
+
+class NodeCordoned(Event, tag=0x0383):
+    """It gets no new copies from here on; or, with `cordoned` false, it gets them again."""
+
+    node: bytes
+    cordoned: bool
+    reason: str

@@ -44,8 +44,9 @@ class Endpoint(Record):
 
 
 class Node(Record, tag=1):
-    """`used` is what placements have reserved. `since_tick`: when `state` began. `before`: what to return to after a
-    refuted suspicion. `downs`: ticks of the last verdicts (24 h). `until_tick`: end of draining or probation.
+    """`capacity` is what placements may use: what was claimed less the system's reserve; `used` is what they have
+    reserved. `since_tick`: when `state` began. `before`: what to return to after a refuted suspicion. `downs`: ticks
+    of the last verdicts (24 h). `until_tick`: end of draining or probation.
     """
 
     id: bytes

@@ -18,6 +18,7 @@ from .errors import (
 )
 from .messages import (
     NodeAddress,
+    NodeCordoned,
     NodeDrain,
     NodeRegister,
     NodeRegistered,
@@ -55,7 +56,7 @@ MODULE = Module(
         NodeAddress: process_node_address,
         NodeUp: process_node_up,
     },
-    events=(NodeRegistered, NodeStateChanged),
+    events=(NodeRegistered, NodeStateChanged, NodeCordoned),
     errors=(
         UnknownNode,
         NotOwner,

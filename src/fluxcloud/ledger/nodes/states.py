@@ -7,7 +7,7 @@ import msgspec
 from ...ids import NodeId
 from ..module import Context
 from ..state import State
-from .messages import NodeStateChanged
+from .messages import NodeCordoned, NodeStateChanged
 from .model import NODES, Node, NodeState
 
 DAY_MS = 86_400_000
@@ -54,12 +54,14 @@ def set_node_state(
     return changed
 
 
-def set_cordon(state: State, node_id: NodeId, cordoned: bool, reason: str) -> None:
-    """A cordoned node keeps its copies and gets no new ones."""
+def set_cordon(state: State, node_id: NodeId, cordoned: bool, reason: str, ctx: Context) -> None:
+    """A cordoned node keeps its copies and gets no new ones. Emits: NodeCordoned, where it changes anything."""
     node = state.get(NODES, node_id)
     assert node is not None, node_id.hex()
     if node.cordoned != cordoned:
-        state.set(NODES, node_id, msgspec.structs.replace(node, cordoned=cordoned, reason=_shorten(reason)))
+        changed = msgspec.structs.replace(node, cordoned=cordoned, reason=_shorten(reason))
+        state.set(NODES, node_id, changed)
+        ctx.emit(NodeCordoned(node_id, cordoned, changed.reason))
 
 
 def _add_down(downs: tuple[int, ...], tick_ms: int) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from ..accounts.transitions import lock, unlock
 from ..module import Context
 from ..params import Params
 from ..state import State
+from .capacity import compute_admissible
 from .certificates import validate_certificate
 from .errors import DrainTooLong, EncKeyTaken, EndpointTaken, HotKeyTaken, NotOperator, NotOwner, WrongState
 from .messages import (
@@ -83,7 +84,7 @@ def process_node_register(state: State, msg: NodeRegister, ctx: Context) -> None
     validate_node(node, ctx.params)
     validate_hot_proof(ctx.chain_id, ctx.sender, node_id, msg.hot, msg.hot_proof)
     validate_certificate(msg.cert, msg.hot, render_node(node_id))
-    add_node(state, node)
+    add_node(state, node, ctx.params)
     ctx.emit(NodeRegistered(node_id, ctx.sender))
 
 
@@ -99,13 +100,17 @@ def validate_node(node: Node, params: Params) -> None:
     validate_asn(node.asn)
 
 
-def add_node(state: State, node: Node) -> None:
-    """Write a new node and lock its owner's collateral. Raises nodes/5 .. nodes/7, accounts/1."""
+def add_node(state: State, node: Node, params: Params) -> None:
+    """Write a new node, the system's reserve taken off what it claims, and lock its owner's collateral.
+
+    Raises nodes/5 .. nodes/7, accounts/1.
+    """
     assert state.get(NODES, NodeId(node.id)) is None
     _require_free_keys(state, node.hot, node.enc)
     _require_free_endpoint(state, node.endpoint)
     lock(state, Address(node.owner), node.collateral)
-    state.set(NODES, NodeId(node.id), node)
+    admissible = compute_admissible(node.capacity, params.system_reserve_ppm)
+    state.set(NODES, NodeId(node.id), msgspec.structs.replace(node, capacity=admissible))
 
 
 def process_node_retire(state: State, msg: NodeRetire, ctx: Context) -> None:
@@ -138,13 +143,14 @@ def process_node_drain(state: State, msg: NodeDrain, ctx: Context) -> None:
 def process_node_resume(state: State, msg: NodeResume, ctx: Context) -> None:
     """End draining, or lift a cordon.
 
-    Raises, first that applies: UnknownNode (nodes/1), NotOperator (nodes/3), WrongState (nodes/10).
+    Emits: NodeCordoned, NodeStateChanged. Raises, first that applies: UnknownNode (nodes/1), NotOperator (nodes/3),
+        WrongState (nodes/10).
     """
     node = _get_operated(state, msg.node, ctx)
     is_drained = node.state in ("draining", "drained")
     if not is_drained and not node.cordoned:
         raise WrongState(f"the node is {node.state} and not cordoned; there is nothing to resume")
-    set_cordon(state, NodeId(node.id), False, "cordon lifted by its operator")
+    set_cordon(state, NodeId(node.id), False, "cordon lifted by its operator", ctx)
     if is_drained:
         set_node_state(state, NodeId(node.id), "active", "resumed by its operator", ctx)
 

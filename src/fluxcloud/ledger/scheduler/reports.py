@@ -35,7 +35,7 @@ NO_NODE = b""
 def process_node_report(state: State, msg: NodeReport, ctx: Context) -> None:
     """Apply what the sender says of its copies. What is no longer its own is skipped: the report crossed a change.
 
-    Emits: CopyChanged, CopyRemoved, SlotHeld. Raises: BadReport (scheduler/1).
+    Emits: CopyChanged, CopyRemoved, SlotHeld, NodeCordoned. Raises: BadReport (scheduler/1).
     """
     validate_report(msg)
     for report in msg.copies:
@@ -166,4 +166,5 @@ def _count_node_failure(state: State, app_id: AppId, node_id: NodeId, ctx: Conte
         state.set(NODE_FAILURES, node_id, NodeFailures(apps))
     else:  # and it begins anew once its operator has lifted the cordon
         state.delete(NODE_FAILURES, node_id)
-        set_cordon(state, node_id, True, f"failed copies of {len(apps)} apps in {ctx.params.held_window_ms // 1000} s")
+        reason = f"failed copies of {len(apps)} apps in {ctx.params.held_window_ms // 1000} s"
+        set_cordon(state, node_id, True, reason, ctx)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from itertools import product
 
+import msgspec
 import pytest
 
 from factories import LedgerRunner, make_genesis
-from fluxcloud.ledger.nodes.capacity import PORTS_PER_NODE, find_free_ports, is_port_used, release, reserve
+from fluxcloud.ledger.nodes.capacity import (
+    PORTS_PER_NODE,
+    compute_admissible,
+    find_free_ports,
+    is_port_used,
+    release,
+    reserve,
+)
 from fluxcloud.ledger.nodes.lanes import refill
 from fluxcloud.ledger.nodes.model import Capacity, LaneState
 from fluxcloud.ledger.nodes.queries import (
@@ -26,6 +34,18 @@ BASE = 20_000
 @pytest.fixture
 def runner() -> LedgerRunner:
     return LedgerRunner(make_genesis(3))
+
+
+def test_admissible__the_rest_is_the_systems() -> None:
+    assert compute_admissible(Capacity(4_000, 8_192, 51_201), 50_000) == Capacity(3_800, 7_782, 48_640)
+    assert compute_admissible(Capacity(4_000, 8_192, 51_201), 0) == Capacity(4_000, 8_192, 51_201)
+
+
+def test_genesis__takes_the_reserve_off() -> None:
+    genesis = make_genesis(1)
+    params = msgspec.structs.replace(genesis.params, system_reserve_ppm=50_000)
+    runner = LedgerRunner(msgspec.structs.replace(genesis, params=params))
+    assert get_node(runner.state, runner.node_id(1)).capacity == Capacity(3_800, 7_782, 48_640)
 
 
 def test_reserve_and_release(runner: LedgerRunner) -> None:

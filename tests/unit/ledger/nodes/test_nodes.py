@@ -26,6 +26,7 @@ from fluxcloud.ledger.accounts.queries import get_account
 from fluxcloud.ledger.nodes.capacity import release, reserve
 from fluxcloud.ledger.nodes.messages import (
     NodeAddress,
+    NodeCordoned,
     NodeDrain,
     NodeRegister,
     NodeRegistered,
@@ -146,6 +147,16 @@ def test_mainnet_wants_routed_addresses(host: str, code: str) -> None:
     assert runner.block(runner.user("alice", register(runner, endpoint=endpoint))).receipts[-1].code == code
 
 
+def test_register__takes_the_reserve_off() -> None:
+    runner = LedgerRunner(make_genesis(0, gateways=0, preset=MAINNET))
+    endpoint = Endpoint("8.8.8.8", 16_127, 16_128, 16_129, 20_000)
+    node_id = next_id(runner)
+    runner.apply(runner.user("alice", register(runner, endpoint=endpoint)))
+    node = runner.state.get(NODES, node_id)
+    assert node is not None
+    assert node.capacity == Capacity(3_800, 7_782, 48_640)
+
+
 def test_invalid_hot_proof(runner: LedgerRunner) -> None:
     for proof in (sign_hot_proof("hot/8", ALICE, next_id(runner)), sign_hot_proof("hot/9", ALICE, NodeId(bytes(20)))):
         assert refuse(runner, "alice", register(runner, hot_proof=proof)) == "nodes/8"
@@ -230,8 +241,12 @@ def test_invalid_drain(runner: LedgerRunner) -> None:
 
 
 def test_resume__lifts_a_cordon(runner: LedgerRunner) -> None:
-    set_cordon(runner.state, runner.node_id(1), True, "for the test")
-    runner.apply(runner.user("owner/1", NodeResume(runner.node_id(1))))
+    node_id, ctx = runner.node_id(1), runner.context()
+    set_cordon(runner.state, node_id, True, "for the test", ctx)
+    set_cordon(runner.state, node_id, True, "again", ctx)  # changes nothing, says nothing
+    assert ctx.events == [NodeCordoned(node_id, True, "for the test")]
+    events = runner.apply(runner.user("owner/1", NodeResume(node_id)))
+    assert events == [NodeCordoned(node_id, False, "cordon lifted by its operator")]
     assert not node_of(runner).cordoned
 
 

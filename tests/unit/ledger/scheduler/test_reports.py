@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from factories_apps import Deployment, make_spec
 from fluxcloud.ledger.apps.messages import ScaleGroup
-from fluxcloud.ledger.nodes.messages import NodeResume
+from fluxcloud.ledger.nodes.messages import NodeCordoned, NodeResume
 from fluxcloud.ledger.scheduler.errors import BadReport
 from fluxcloud.ledger.scheduler.messages import CopyReport, NodeReport, SlotHeld
 from fluxcloud.ledger.scheduler.model import NODE_FAILURES, QUEUE
@@ -111,12 +111,13 @@ def test_deadline__a_copy_that_does_not_start_goes_elsewhere() -> None:
 
 
 def test_cordon__after_five_apps_have_failed_on_a_node() -> None:
-    net = Deployment(1, system_reserve_ppm=0)
+    net = Deployment(1)
     for k in range(5):
         assert not net.node(1).cordoned
         net.deploy(make_spec(f"app-{k}", replicas=1, spares=0), is_run=False)
-        net.report_copy(1, "failed", "engine")
+        events = net.report_copy(1, "failed", "engine")
     assert net.node(1).cordoned
+    assert NodeCordoned(net.node_id(1), True, "failed copies of 5 apps in 600 s") in events
     assert net.state.get(NODE_FAILURES, net.node_id(1)) is None
     net.send(NodeResume(net.node_id(1)), owner="owner/1")
     assert not net.node(1).cordoned
