@@ -176,7 +176,7 @@ def write_chain_config(layout: Layout, port: int) -> Path:
     return _write_config(layout.chain, values)
 
 
-def write_node_config(layout: Layout, name: str, node_id: str, endpoint: Endpoint, chain_url: str) -> Path:
+def write_node_config(layout: Layout, name: str, node_id: str, endpoint: Endpoint, chain_url: str, proxy: str) -> Path:
     home = layout.node(name)
     values = {
         "home": str(home),
@@ -187,11 +187,12 @@ def write_node_config(layout: Layout, name: str, node_id: str, endpoint: Endpoin
         "api_port": endpoint.api_port,
         "ingress_port": endpoint.ingress_port,
         "probe_port": endpoint.probe_port,
+        "proxy": proxy,
     }
     return _write_config(home, values)
 
 
-def write_gateway_config(layout: Layout, name: str, gateway_id: str, port: int, chain_url: str) -> Path:
+def write_gateway_config(layout: Layout, name: str, gateway_id: str, port: int, chain_url: str, proxy: str) -> Path:
     home = layout.gateway(name)
     values = {
         "home": str(home),
@@ -200,6 +201,7 @@ def write_gateway_config(layout: Layout, name: str, gateway_id: str, port: int, 
         "genesis": str(layout.genesis),
         "zones": [places.ZONE],
         "listen_port": port,
+        "proxy": proxy,
     }
     return _write_config(home, values)
 

@@ -52,10 +52,11 @@ class LocalNetwork:
         for number, (name, node_id) in enumerate(self.network.nodes.items(), 1):
             faults.heal(self._address(name))
             endpoint = places.node_endpoint(self.subnet, number)
-            await self._start(name, "node", creation.write_node_config(self.layout, name, node_id, endpoint, chain_url))
+            config = creation.write_node_config(self.layout, name, node_id, endpoint, chain_url, self.proxy)
+            await self._start(name, "node", config)
         for name, gateway_id in self.network.gateways.items():
             port = self.gateway_ports[name]
-            config = creation.write_gateway_config(self.layout, name, gateway_id, port, chain_url)
+            config = creation.write_gateway_config(self.layout, name, gateway_id, port, chain_url, self.proxy)
             await self._start(name, "gateway", config)
         self._pids_task = asyncio.create_task(self._keep_pid_file())
 

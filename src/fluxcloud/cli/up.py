@@ -37,7 +37,7 @@ PORT_TRIES = 50
 @click.command("up")
 @click.option("--nodes", type=click.IntRange(1, places.NODES_MAX), default=5, show_default=True)
 @click.option("--engine", type=click.Choice(["auto", "oci"]), default="auto", show_default=True)
-@click.option("--proxy", type=click.Choice(["embedded"]), default="embedded", show_default=True)
+@click.option("--proxy", type=click.Choice(["embedded", "haproxy"]), default="embedded", show_default=True)
 @click.option("--consensus", type=click.Choice(["solo"]), default="solo", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65_535), default=places.GATEWAY_PORT, show_default=True, help="Gateway.")
 @click.option("--gateways", type=click.IntRange(1, places.GATEWAYS_MAX), default=1, show_default=True)

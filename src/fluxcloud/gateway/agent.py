@@ -17,7 +17,7 @@ from ..ledger.apps.model import ROUTES
 from ..ledger.nodes.model import NODES
 from ..log import setup_logging
 from ..proxy.base import Proxy, ProxyConfig
-from ..proxy.embedded import EmbeddedProxy
+from ..proxy.engines import build_proxy
 from ..proxy.routes import Table
 from ..sdk.client import Chain, Update, load_genesis
 from ..sdk.wallet import read_key
@@ -74,9 +74,10 @@ class GatewayAgent:
                 await asyncio.to_thread(save_table, self._kept, self._saved)
 
 
-def build_proxy(config: GatewayConfig) -> Proxy:
+def build_edge(config: GatewayConfig) -> Proxy:
     home = Path(config.home)
-    return EmbeddedProxy(
+    return build_proxy(
+        config.proxy,
         ProxyConfig(
             role="edge",
             listen_host=config.listen_host,
@@ -86,13 +87,13 @@ def build_proxy(config: GatewayConfig) -> Proxy:
             key_seed=read_key(home / "hot.key").seed,
             state_dir=home / "proxy",
             source_host=config.source_host,
-        )
+        ),
     )
 
 
 async def _serve(config: GatewayConfig) -> None:
     chain = Chain.connect(config.chain, load_genesis(Path(config.genesis)), source_host=config.source_host)
-    agent = asyncio.create_task(GatewayAgent(config, chain, build_proxy(config)).run())
+    agent = asyncio.create_task(GatewayAgent(config, chain, build_edge(config)).run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.cancel)

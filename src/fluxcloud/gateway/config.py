@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..config import Section
 from ..config import load_config as load_any
+from ..proxy.engines import ProxyEngine
 
 
 class GatewayConfig(Section):
@@ -19,6 +20,7 @@ class GatewayConfig(Section):
     listen_host: str = "127.0.0.1"
     listen_port: int = 8080
     source_host: str = ""
+    proxy: ProxyEngine = "embedded"
     log_level: str = "info"
 
 

@@ -12,6 +12,7 @@ from ..config import Section
 from ..config import load_config as load_any
 from ..errors import ConfigError
 from ..ids import NodeId, parse_node
+from ..proxy.engines import ProxyEngine
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 
@@ -31,6 +32,7 @@ class NodeConfig(Section, frozen=True):
     ingress_port: Port = 16_128
     probe_port: Port = 16_129
     runtime: Literal["oci"] = "oci"
+    proxy: ProxyEngine = "embedded"
     store_mib_max: Annotated[int, Meta(ge=64, le=2**30)] = 20_480
     private_registries: list[str] = field(default_factory=list)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -19,7 +19,7 @@ from ..ledger.apps.model import APPS, REVISIONS, ROUTES
 from ..ledger.module import Lane, Message
 from ..ledger.nodes.model import NODES
 from ..proxy.base import Proxy, ProxyConfig
-from ..proxy.embedded import EmbeddedProxy
+from ..proxy.engines import build_proxy
 from ..proxy.routes import Table
 from ..sdk.client import Chain, load_genesis
 from .chain import NodeChain
@@ -154,7 +154,7 @@ def _assemble(
         responder=Responder(chain.chain_id, identity.id, identity.key, contacts, get_vitals, now),
         health_age=health_age,
         skew=skew,
-        ingress=EmbeddedProxy(_make_ingress_config(config, identity)),
+        ingress=build_proxy(config.proxy, _make_ingress_config(config, identity)),
     )
 
 
