@@ -91,7 +91,7 @@ def test_whatever_is_written_fits(spec: Spec) -> None:
         b"name: shop\ncomponents: {app: {image: x, memory: lots}}",
         b"name: shop\ncomponents: {app: {image: x, ports: {http: {protocol: http}}}}",
         b"name: shop\ncomponents: {app: {image: x, ports: {http: 70000}}}",
-        b"name: shop\ncomponents: {app: {image: x, env: {A-B: c}}}",
+        b"name: shop\ncomponents: {app: {image: x, env: {1B: c}}}",
         b"name: shop\ncomponents: {app: {image: x, files: {relative: ./x}}}",
         b"name: shop\ncomponents: {app: {image: x, stop: {signal: STOP}}}",
         b"name: shop\nplace: {nodes: {perhaps: []}}\ncomponents: {app: {image: x}}",

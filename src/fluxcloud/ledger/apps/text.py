@@ -26,7 +26,8 @@ def is_name(text: str) -> bool:
 
 
 def is_variable(text: str) -> bool:
-    return 1 <= len(text) <= 128 and text[0] not in DIGITS and _has_only(text, _VARIABLE)
+    """As programs read them: `LOG_LEVEL`, and also `discovery.type`."""
+    return 1 <= len(text) <= 128 and text[0] in _VARIABLE - DIGITS and _has_only(text, _VARIABLE | {".", "-"})
 
 
 def is_label(text: str) -> bool:
@@ -78,7 +79,11 @@ SHAPES: dict[str, tuple[Shape, str, str]] = {
         "a-z, 0-9 and single '-', begins with a-z, 2..40 long",
     ),
     "name": (is_name, r"^[a-z][a-z0-9-]{0,19}$", "a-z, 0-9 and '-', begins with a-z, 1..20 long"),
-    "variable": (is_variable, r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", "A-Z, a-z, 0-9 and '_', does not begin with a digit"),
+    "variable": (
+        is_variable,
+        r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$",
+        "A-Z, a-z, 0-9, '_', '.' and '-', begins with a letter or '_'",
+    ),
     "label": (is_label, r"^[a-z][a-z0-9_./-]{0,63}$", "a-z, 0-9, '_', '.', '/', '-', begins with a-z, 1..64 long"),
     "printable": (is_printable, r"^[^\x00-\x1f\x7f]*$", "text without control characters"),
     "word": (is_ascii_word, r"^[!-~]*$", "printable ASCII without blanks"),

@@ -175,7 +175,7 @@ def test_invalid__images_without_a_common_architecture() -> None:
     [
         ("app-name", ("ab", "a1", "a-b", "a" * 40), ("a", "1a", "a-", "a--b", "A1", "a" * 41, "")),
         ("name", ("a", "a-", "a" * 20), ("", "-", "1", "a" * 21, "a_b")),
-        ("variable", ("_", "PATH", "a1"), ("", "1", "A-B", "A" * 129)),
+        ("variable", ("_", "PATH", "a1"), ("", "1", "-B", "A" * 129)),
         ("path", ("/a", "/a/b.c", "/..a"), ("a", "/", "/a/", "/a//b", "/.", "/a/..", "/a b")),
         ("url-path", ("", "/", "/healthz?x=1"), ("healthz", "/a b")),
         ("place", ("EU", "DE-BY", "EU-DE-BY"), ("eu", "E", "EU-", "EUR")),
