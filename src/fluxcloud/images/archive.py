@@ -6,7 +6,9 @@ configuration and layers, the same one each time. Nothing is unpacked here (see 
 
 from __future__ import annotations
 
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import BinaryIO, Protocol, cast
 import msgspec
 
 from .errors import BadArchive, ImageRejected
-from .layer import get_compression
+from .layer import BoundedTarInfo, get_compression
 from .manifest import (
     LAYERS_MAX,
     MANIFEST_BYTES_MAX,
@@ -34,6 +36,8 @@ from .manifest import (
 from .store import BLOB_BYTES_MAX, ContentStore, read_chunks, validate_digest
 
 _INDEX_DEPTH_MAX = 3
+_ENTRIES_MAX = 10_000
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 _REFERENCE_KEYS = ("org.opencontainers.image.ref.name", "io.containerd.image.name")
 
 
@@ -67,7 +71,7 @@ def read_archive(
                 return _read_saved(source, store, reference, blob_bytes_max)
         except ImageRejected as error:
             raise type(error)(f"{path.name}: {error}", hint=error.hint) from error
-        except (tarfile.TarError, EOFError, KeyError, RecursionError) as error:
+        except (*_DAMAGE, KeyError, RecursionError) as error:
             raise BadArchive(f"{path.name}: damaged: {error}") from error
     raise BadArchive(
         f"{path.name}: has neither index.json (OCI layout) nor manifest.json (docker save)",
@@ -152,14 +156,24 @@ def _open_source(path: Path) -> Iterator[_Source]:
     if path.is_dir():
         yield _Folder(path)
         return
+    with _open_tar(path) as archive:
+        try:
+            source = _Tar(archive)
+        except (*_DAMAGE, OSError) as error:
+            hint = "copy or save it again: docker save -o image.tar NAME"
+            raise BadArchive(f"{path.name}: the archive is damaged or cut short: {error}", hint=hint) from error
+        yield source
+
+
+def _open_tar(path: Path) -> tarfile.TarFile:
     try:
-        archive = tarfile.open(path, "r:*")  # noqa: SIM115 (closed below; opening has errors of its own)
+        return tarfile.open(path, "r:*", tarinfo=BoundedTarInfo)
     except FileNotFoundError:
         raise BadArchive(f"{path}: no such file") from None
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise BadArchive(f"{path.name}: not a tar archive: {error}") from error
-    with archive:
-        yield _Tar(archive)
+    except tarfile.ReadError as error:  # its text lists what each compression says
+        raise BadArchive(f"{path.name}: not a tar archive, compressed or not") from error
+    except (*_DAMAGE, OSError) as error:
+        raise BadArchive(f"{path.name}: not a readable tar archive: {error}") from error
 
 
 class _Folder:
@@ -179,7 +193,11 @@ class _Folder:
 class _Tar:
     def __init__(self, archive: tarfile.TarFile) -> None:
         self._archive = archive
-        self._names = {member.name.removeprefix("./"): member for member in archive}
+        self._names: dict[str, tarfile.TarInfo] = {}
+        for member in archive:
+            self._names[member.name.removeprefix("./")] = member
+            if len(self._names) > _ENTRIES_MAX:
+                raise BadArchive(f"more than {_ENTRIES_MAX} entries; an image archive has no more")
 
     def has(self, name: str) -> bool:
         return name in self._names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tarfile
 import zlib
 from typing import BinaryIO
 
@@ -72,7 +73,8 @@ class LayerStream(io.RawIOBase):
             self._count += len(piece)
             self._tar_hash.update(piece)
             if self._count > self._size_max:
-                raise TooBig(f"{self._name}: the image's layers unpack to more bytes than are allowed")
+                hint = "does it hold large files of nothing but zeros? make those when the container starts"
+                raise TooBig(f"{self._name}: the image's layers unpack to more bytes than are allowed", hint=hint)
         return b"".join(pieces)
 
     def finish(self) -> int:
@@ -113,3 +115,25 @@ class LayerStream(io.RawIOBase):
         chunk = self._file.read(size)
         self._blob_hash.update(chunk)
         return chunk
+
+
+class BoundedTarInfo(tarfile.TarInfo):
+    """Long names and attributes of an entry are read into memory as a whole: bounded here, before that happens."""
+
+    _HEADER_BYTES_MAX = 1 << 20
+    _HEADERS = (
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    )
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> BoundedTarInfo:
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.size < 0:
+            raise BadLayer(f"path {entry.name[:80]!r}: a size of {entry.size} bytes")
+        if entry.type in cls._HEADERS and entry.size > cls._HEADER_BYTES_MAX:
+            raise TooBig(f"a header of {entry.size} bytes; at most {cls._HEADER_BYTES_MAX} are allowed")
+        return entry

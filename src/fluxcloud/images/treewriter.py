@@ -18,15 +18,48 @@ _ID_NOBODY = 65_534
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class TreeWriter:
+class EntryChecker:
+    """What every entry has to be, whatever stands in the root already. Writes nothing."""
+
+    def __init__(self, files_max: int) -> None:
+        self._files_max = files_max
+        self._files = 0
+        self._names: set[Parts] = set()
+        self._links: set[Parts] = set()
+
+    def begin_layer(self) -> None:
+        """The entries of another layer follow."""
+
+    def add(self, entry: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
+        """Raises UnsafePath (image/9), ForbiddenEntry (image/10), UnsafeLink (image/11), TooBig (image/8)."""
+        parts = self._check(entry)
+        if entry.islnk() and not self._may_exist(split_path(entry.linkname)):
+            raise _refuse_hard_link(entry)
+        (self._links if entry.issym() else self._names).add(parts)
+
+    def _may_exist(self, target: Parts) -> bool:
+        """Named before, or reached through links: where those lead, only a real tree can tell."""
+        prefixes = (target[:length] for length in range(1, len(target) + 1))
+        return target in self._names or any(prefix in self._links for prefix in prefixes)
+
+    def _check(self, entry: tarfile.TarInfo) -> Parts:
+        self._files += 1
+        if self._files > self._files_max:
+            raise TooBig(f"more than {self._files_max} files; no more are allowed")
+        parts = split_path(entry.name)
+        if parts and not parts[-1].startswith(_WHITEOUT):
+            _check_kind(entry, parts)
+        return parts
+
+
+class TreeWriter(EntryChecker):
     """`base` is added to the owner's ids where `keep_ids` says that owners are kept."""
 
     def __init__(self, root: RootDir, *, files_max: int, keep_ids: bool, base: int) -> None:
+        super().__init__(files_max)
         self._root = root
-        self._files_max = files_max
         self._keep_ids = keep_ids
         self._base = base
-        self._files = 0
         self._made: set[Parts] = set()  # by the layer at hand: its own whiteouts don't mean these
         if keep_ids:
             top = root.open_folder(())
@@ -39,10 +72,7 @@ class TreeWriter:
     def add(self, entry: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
         """Raises UnsafePath (image/9), ForbiddenEntry (image/10), UnsafeLink (image/11), TooBig (image/8),
         SizeMismatch (image/3), BadLayer (image/13)."""
-        self._files += 1
-        if self._files > self._files_max:
-            raise TooBig(f"more than {self._files_max} files; no more are allowed")
-        parts = split_path(entry.name)
+        parts = self._check(entry)
         if not parts:
             self._set_root_attributes(entry)
             return
@@ -94,16 +124,8 @@ class TreeWriter:
             self._make_symlink(path, folder, entry)
         elif entry.islnk():
             self._make_hard_link(path[-1], folder, entry)
-        elif entry.isreg() and entry.sparse is None:
-            self._make_file(path[-1], folder, entry, archive)
         else:
-            kind = {b"3": "a character device", b"4": "a block device", b"6": "a named pipe"}.get(
-                entry.type, "of an odd kind"
-            )
-            raise ForbiddenEntry(
-                f"path {entry.name[:200]!r} is {kind}; allowed are files, folders and links",
-                hint="remove it in the image's build; /dev is filled when the container starts",
-            )
+            self._make_file(path[-1], folder, entry, archive)
 
     def _make_folder(self, name: str, folder: int, entry: tarfile.TarInfo) -> None:
         try:
@@ -137,10 +159,7 @@ class TreeWriter:
             os.close(made)
 
     def _make_symlink(self, path: Parts, folder: int, entry: tarfile.TarInfo) -> None:
-        if not entry.linkname or "\0" in entry.linkname or not is_link_inside(path, entry.linkname):
-            raise UnsafeLink(
-                f"path {entry.name[:200]!r}: a link to {entry.linkname[:200]!r}; it may not leave the root"
-            )
+        _check_symlink(entry, path)
         remove_entry(path[-1], folder)
         os.symlink(entry.linkname, path[-1], dir_fd=folder)
         if self._keep_ids:
@@ -151,9 +170,7 @@ class TreeWriter:
         wanted = self._root.resolve(split_path(entry.linkname), follow_last=False)
         found = self._root.stat(wanted)
         if found is None or stat.S_ISDIR(found.st_mode):
-            raise UnsafeLink(
-                f"path {entry.name[:200]!r}: a hard link to {entry.linkname[:200]!r}, which is no file here"
-            )
+            raise _refuse_hard_link(entry)
         source = self._root.open_folder(wanted[:-1])
         try:
             if (os.stat(source).st_ino, wanted[-1]) == (os.stat(folder).st_ino, name):
@@ -182,6 +199,29 @@ class TreeWriter:
     def _get_ids(self, entry: tarfile.TarInfo) -> tuple[int, int]:
         uid, gid = (number if 0 <= number <= _ID_MAX else _ID_NOBODY for number in (entry.uid, entry.gid))
         return self._base + uid, self._base + gid
+
+
+def _check_kind(entry: tarfile.TarInfo, parts: Parts) -> None:
+    if entry.issym():
+        _check_symlink(entry, parts)
+    elif entry.islnk():
+        split_path(entry.linkname)
+    elif not entry.isdir() and (not entry.isreg() or entry.sparse is not None):
+        kinds = {b"3": "a character device", b"4": "a block device", b"6": "a named pipe"}
+        kind = kinds.get(entry.type, "of an odd kind")
+        raise ForbiddenEntry(
+            f"path {entry.name[:200]!r} is {kind}; allowed are files, folders and links",
+            hint="remove it in the image's build; /dev is filled when the container starts",
+        )
+
+
+def _check_symlink(entry: tarfile.TarInfo, parts: Parts) -> None:
+    if not entry.linkname or "\0" in entry.linkname or not is_link_inside(parts, entry.linkname):
+        raise UnsafeLink(f"path {entry.name[:200]!r}: a link to {entry.linkname[:200]!r}; it may not leave the root")
+
+
+def _refuse_hard_link(entry: tarfile.TarInfo) -> UnsafeLink:
+    return UnsafeLink(f"path {entry.name[:200]!r}: a hard link to {entry.linkname[:200]!r}, which is no file here")
 
 
 def _write_all(file: int, chunk: bytes) -> None:

@@ -15,20 +15,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .deletion import delete_folder
-from .errors import BadLayer, DigestMismatch, ImageRejected, TooBig
-from .layer import LayerStream, open_layer
+from .errors import BadLayer, DigestMismatch, ImageRejected
+from .layer import BoundedTarInfo, LayerStream, open_layer
 from .manifest import Image, check_platform, get_host_platform, load_image
 from .rootdir import RootDir
 from .store import ContentStore
-from .treewriter import TreeWriter
+from .treewriter import EntryChecker, TreeWriter
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an image may need once unpacked; what a later layer deletes counts too."""
+    """What an image may need once unpacked; what a later layer deletes counts too.
+
+    What was fetched is bounded by the app's disk, so `expansion_max` times that bounds what a bomb can fill; real
+    layers shrink to a third or so when they are compressed.
+    """
 
     size_max: int = 16 * 1024**3
     files_max: int = 1_000_000
+    expansion_max: int = 20
+    free_bytes: int = 64 * 1024**2
+
+    def compute_size_max(self, stored: int) -> int:
+        """Bytes of all layers together, of which so many bytes are stored."""
+        return min(self.size_max, self.free_bytes + self.expansion_max * stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +80,33 @@ def unpack_image(
     return image
 
 
+def check_layers(store: ContentStore, image: Image, *, limits: Limits | None = None) -> None:
+    """Read all layers as unpacking would, and write nothing: for whoever is about to hand an image to others.
+
+    Raises what `unpack_image` raises, but for what only shows once links are followed.
+    """
+    limits = limits or Limits()
+    _read_layers(store, image, limits, EntryChecker(limits.files_max))
+
+
 def _unpack_layers(store: ContentStore, image: Image, root: Path, limits: Limits, owner: Owner) -> None:
-    left = limits.size_max
     with RootDir(root) as folder:
         writer = TreeWriter(folder, files_max=limits.files_max, keep_ids=owner.keep_ids, base=owner.base)
-        for number, (layer, diff_id) in enumerate(
-            zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True), start=1
-        ):
-            try:
-                with open_layer(store, layer, size_max=left) as stream:
-                    _unpack_layer(stream, writer)
-                    left -= stream.finish()
-                    _check_diff_id(stream.digest, diff_id)
-            except ImageRejected as error:
-                place = f"image {image.digest[:19]}, layer {number} of {len(image.manifest.layers)}"
-                raise type(error)(f"{place}: {error}", hint=error.hint) from error
+        _read_layers(store, image, limits, writer)
+
+
+def _read_layers(store: ContentStore, image: Image, limits: Limits, writer: EntryChecker) -> None:
+    left = limits.compute_size_max(sum(store.get_size(layer.digest) for layer in image.manifest.layers))
+    layers = zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True)
+    for number, (layer, diff_id) in enumerate(layers, start=1):
+        try:
+            with open_layer(store, layer, size_max=left) as stream:
+                _read_layer(stream, writer)
+                left -= stream.finish()
+                _check_diff_id(stream.digest, diff_id)
+        except ImageRejected as error:
+            place = f"image {image.digest[:19]}, layer {number} of {len(image.manifest.layers)}"
+            raise type(error)(f"{place}: {error}", hint=error.hint) from error
 
 
 def _check_diff_id(found: str, wanted: str) -> None:
@@ -92,7 +114,7 @@ def _check_diff_id(found: str, wanted: str) -> None:
         raise DigestMismatch(f"unpacked it has the digest {found}, the configuration says {wanted}")
 
 
-def _unpack_layer(stream: LayerStream, writer: TreeWriter) -> None:
+def _read_layer(stream: LayerStream, writer: EntryChecker) -> None:
     writer.begin_layer()
     try:
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedTarInfo) as archive:
@@ -101,25 +123,3 @@ def _unpack_layer(stream: LayerStream, writer: TreeWriter) -> None:
                 writer.add(entry, archive)
     except (tarfile.TarError, EOFError, UnicodeError, ValueError, OverflowError) as error:
         raise BadLayer(f"not a readable tar archive: {error}") from error
-
-
-class BoundedTarInfo(tarfile.TarInfo):
-    """Long names and attributes of an entry are read into memory as a whole: bounded here, before that happens."""
-
-    _HEADER_BYTES_MAX = 1 << 20
-    _HEADERS = (
-        tarfile.XHDTYPE,
-        tarfile.XGLTYPE,
-        tarfile.SOLARIS_XHDTYPE,
-        tarfile.GNUTYPE_LONGNAME,
-        tarfile.GNUTYPE_LONGLINK,
-    )
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> BoundedTarInfo:
-        entry = super().frombuf(buf, encoding, errors)
-        if entry.size < 0:
-            raise BadLayer(f"path {entry.name[:80]!r}: a size of {entry.size} bytes")
-        if entry.type in cls._HEADERS and entry.size > cls._HEADER_BYTES_MAX:
-            raise TooBig(f"a header of {entry.size} bytes; at most {cls._HEADER_BYTES_MAX} are allowed")
-        return entry

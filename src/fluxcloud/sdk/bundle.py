@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import Rejected
 from ..images.archive import read_archive
-from ..images.errors import ForbiddenAddress, PrivateImage, Unauthorised
+from ..images.errors import ForbiddenAddress, PrivateImage, Unauthorised, WrongPlatform
 from ..images.hello import HELLO_PORT, build_hello_image
 from ..images.manifest import Image as StoredImage
 from ..images.manifest import get_host_platform, load_image
@@ -24,7 +24,9 @@ from ..images.registry import Repository, Resolved
 from ..images.registry_auth import load_credentials
 from ..images.registry_net import PUBLIC_ACCESS, USER_ACCESS, Access
 from ..images.store import ContentStore
+from ..images.unpack import check_layers
 from ..ledger.apps.model import Image
+from ..ledger.apps.rules import ARCHES
 from ..ledger.apps.spec import Component, Group, Port, Spec
 
 BUILTIN_HELLO = "builtin:hello"
@@ -94,7 +96,7 @@ async def build_bundle(
 def build_archive_bundle(archive: Path, name: str, port: int | None, store: ContentStore) -> Bundle:
     """An app of one component from an image archive; the port is the image's own where none is given."""
     digest = read_archive(archive, store, platform=get_host_platform())
-    image = load_image(store, digest)
+    image = check_image(store, digest)
     chosen = port or _find_port(image) or DEFAULT_PORT
     component = Component(name="app", image=str(archive.name), ports=(Port("http", chosen),))
     spec = Spec(name=name, groups=(Group(name="main", components=(component,)),))
@@ -129,6 +131,7 @@ async def _find_image(
     async with Repository(reference, registries.user, credentials) as repository:
         resolved = await repository.resolve(registries.platform)
         await repository.pull(resolved, store, on_progress=_make_progress(reference, say))
+        await asyncio.to_thread(check_image, store, resolved.digest)
         return resolved.digest
 
 
@@ -137,7 +140,21 @@ def _read_archive(image: str, path: Path, store: ContentStore, say: Callable[[st
         hint = "make it with: docker save NAME -o FILE"
         raise BadSource(f"image {image!r}: {path} does not exist", hint=hint)
     say(f"reading {image}")
-    return read_archive(path, store, platform=get_host_platform())
+    digest = read_archive(path, store, platform=get_host_platform())
+    check_image(store, digest)
+    return digest
+
+
+def check_image(store: ContentStore, digest: str) -> StoredImage:
+    """Refuse here what no node would run, before anything is signed. Raises WrongPlatform (image/5), and what reading
+    its layers raises."""
+    image = load_image(store, digest)
+    if image.config.os != "linux" or image.config.architecture not in ARCHES:
+        found = f"{image.config.os}/{image.config.architecture}"
+        allowed = " and ".join(f"linux/{arch}" for arch in ARCHES)
+        raise WrongPlatform(f"image {digest[:19]} is for {found}; nodes run {allowed}")
+    check_layers(store, image)
+    return image
 
 
 async def _resolve_public(reference: Reference, registries: Registries) -> Resolved:

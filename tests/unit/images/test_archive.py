@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -145,6 +146,15 @@ def test_not_an_archive(store: ContentStore, tmp_path: Path) -> None:
     for name in ("text", "missing"):
         with pytest.raises(BadArchive):
             read_archive(tmp_path / name, store, platform=PLATFORM)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_archive_cut_short(store: ContentStore, tmp_path: Path, packed: bool) -> None:
+    whole = write_tar(tmp_path / "whole.tar", {**make_saved(), "other": os.urandom(100_000)}).read_bytes()
+    raw = gzip.compress(whole) if packed else whole
+    (tmp_path / "cut.tar").write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(BadArchive, match=r"cut\.tar: the archive is damaged or cut short"):
+        read_archive(tmp_path / "cut.tar", store, platform=PLATFORM)
 
 
 def test_a_folder_gives_the_same_image_whatever_its_times(store: ContentStore, tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ from fluxcloud.images.errors import (
     UnsupportedCompression,
     WrongPlatform,
 )
-from fluxcloud.images.manifest import OCI_CONFIG, OCI_LAYER_TAR, Config, Descriptor, RootFs
+from fluxcloud.images.manifest import OCI_CONFIG, OCI_LAYER_TAR, Config, Descriptor, RootFs, load_image
 from fluxcloud.images.store import ContentStore, compute_digest
-from fluxcloud.images.unpack import Limits, Owner, unpack_image
+from fluxcloud.images.unpack import Limits, Owner, check_layers, unpack_image
 
 PLATFORM = "linux/amd64"
 FILE, FOLDER, LINK, HARD = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -173,6 +173,18 @@ def test_invalid_entries(store: ContentStore, target: Path, entries: list[Entry]
     assert list(target.parent.iterdir()) == []
 
 
+def test_check__refuses_before_anything_is_written(store: ContentStore, target: Path) -> None:
+    upper = make_tar(("a", LINK, "../../etc"))
+    digest = make_image(store, make_tar(("f", FILE, b"x"), ("h", HARD, "f")), upper)
+    with pytest.raises(UnsafeLink, match=r"layer 2 of 2: path 'a'"):
+        check_layers(store, load_image(store, digest))
+    check_layers(store, load_image(store, make_image(store, make_tar(("l", LINK, "d"), ("h", HARD, "l/f")))))
+    for wrong in (("h", HARD, "etc/shadow"), ("h", HARD, "../f"), ("null", tarfile.CHRTYPE, None)):
+        with pytest.raises(ImageRejected):
+            check_layers(store, load_image(store, make_image(store, make_tar(wrong))))
+    assert not target.parent.exists()
+
+
 def test_hard_link_to_itself_keeps_the_file(store: ContentStore, target: Path) -> None:
     unpack(store, target, make_image(store, make_tar(("f", FILE, b"content"), ("f", HARD, "f"))))
     assert (target / "f").read_bytes() == b"content"
@@ -226,6 +238,8 @@ def test_bounds(store: ContentStore, target: Path) -> None:
     digest = make_image(store, bomb, blobs=[gzip.compress(bomb)])
     with pytest.raises(TooBig):
         unpack(store, target, digest, limits=Limits(size_max=1 << 20))
+    with pytest.raises(TooBig):  # 50 MiB out of 50 KiB
+        unpack(store, target, digest, limits=Limits(free_bytes=0))
     many = make_image(store, make_tar(*((f"f{i}", FILE, b"") for i in range(11))))
     with pytest.raises(TooBig, match="more than 10 files"):
         unpack(store, target, many, limits=Limits(files_max=10))
