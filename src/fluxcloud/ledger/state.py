@@ -157,6 +157,11 @@ class State:
         record: V | None = self._tables[table.name].records.get(key)
         return record
 
+    def reader(self, table: TableKey[K, V]) -> Callable[[K], V | None]:
+        """`get` of one table as a bare function, for loops over many keys."""
+        get: Callable[[K], V | None] = self._tables[table.name].records.get
+        return get
+
     def set(self, table: TableKey[K, V], key: K, record: V) -> None:
         target = self._tables[table.name]
         old = target.put(key, record)

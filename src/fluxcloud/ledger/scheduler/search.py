@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from struct import Struct
@@ -114,14 +114,15 @@ def _draw_words(seed: bytes, number: int, count: int) -> list[int]:
 def pick(state: State, request: Request, candidates: Iterable[bytes]) -> Node | None:
     """The candidate with the least score, the earlier one of equals."""
     need = request.need
-    get = state.get
+    get: Callable[[bytes], Node | None] = state.reader(NODES)  # type: ignore[assignment]
+    is_spread = bool(request.per_asn or need.prefer)
     best: Node | None = None
     best_spread = best_use = 1 << 62
     for node_id in candidates:
-        node = get(NODES, NodeId(node_id))
+        node = get(node_id)
         if node is None or find_refusal(node, request):
             continue
-        spread = compute_spread(node, request)
+        spread = compute_spread(node, request) if is_spread else 0
         if spread > best_spread:
             continue
         use = compute_use(node, need)
