@@ -7,13 +7,13 @@ alone (`tip`, `links_left`), so there is no counter here that a crash could leav
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..crypto import hash_chain
 from ..errors import ConfigError
+from ..files import write_atomically
 
 STRIDE = 1_024
 _LINK_BYTES = 32
@@ -73,16 +73,7 @@ def write_chain(directory: Path, chain: HashChain) -> None:
     """Durable before its tip is registered: a tip whose links are lost could never be revealed."""
     directory.mkdir(mode=0o700, exist_ok=True)
     path = directory / (chain.tip.hex()[:16] + _SUFFIX)
-    part = path.with_suffix(".part")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(chain.links.to_bytes(8, "big") + b"".join(chain._checkpoints))
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
-    directory_fd = os.open(directory, os.O_RDONLY)
-    os.fsync(directory_fd)
-    os.close(directory_fd)
+    write_atomically(path, chain.links.to_bytes(8, "big") + b"".join(chain._checkpoints))
 
 
 def find_chain(directory: Path, tip: bytes, links_left: int) -> HashChain:

@@ -11,6 +11,7 @@ import signal
 import time
 from contextlib import suppress
 
+from ..files import write_atomically
 from ..node.runtime.procs import ProcessRef, is_alive, list_pids, observe_ref, send_signal
 from .layout import Layout
 
@@ -25,9 +26,7 @@ class PidFile:
 
     def write(self, pids: dict[str, int]) -> None:
         refs = {name: ref for name, pid in pids.items() if (ref := observe_ref(pid)) is not None}
-        part = self._path.with_suffix(".part")
-        part.write_text(json.dumps(refs))
-        part.replace(self._path)
+        write_atomically(self._path, json.dumps(refs).encode())
 
     def read_alive(self) -> dict[str, ProcessRef]:
         try:

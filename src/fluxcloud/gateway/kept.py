@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
+from ..files import write_atomically
 from ..proxy.routes import Table
 
 logger = logging.getLogger(__name__)
@@ -16,13 +16,8 @@ _DECODER = msgspec.msgpack.Decoder(Table)
 
 
 def save_table(path: Path, table: Table) -> None:
-    """Replace the file as a whole: a crash leaves the old one."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.write(msgspec.msgpack.encode(table))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    """Raises OSError, and then the file is what it was."""
+    write_atomically(path, msgspec.msgpack.encode(table))
 
 
 def load_table(path: Path) -> Table:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
+from ..files import sync_folder
 from .errors import BadDigest, DigestMismatch, MissingBlob, SizeMismatch, StoreFull, TooBig
 
 BLOB_BYTES_MAX = 64 * 1024**3
@@ -76,7 +77,7 @@ class BlobWriter:
         os.fsync(self._file.fileno())
         target = self._store.path(digest)
         os.rename(self._file.name, target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         return Blob(digest, self.written)
 
     def __enter__(self) -> BlobWriter:
@@ -191,11 +192,3 @@ def read_chunks(file: BinaryIO) -> Iterator[bytes]:
     """The rest of a file in pieces of CHUNK_BYTES."""
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -51,6 +51,7 @@ class Agent:
         self._plan = Plan()
         self._table: Table | None = None
         self._must_learn = asyncio.Event()
+        parts.contacts.set_followed(parts.view.list_peers())
 
     async def run(self) -> None:
         """Until cancelled. A bug of ours ends it; the copies run on."""

@@ -7,14 +7,15 @@ word it had a proof for. A file that can't be read counts as none: the chain wil
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from ..codec import Codec, Record, encode
 from ..errors import Rejected
+from ..files import write_atomically
 from ..ledger.apps.model import Assign
 from ..ledger.gateways.model import Gateways
 from .runtime.base import CopyKey
+from .watch.contacts import Contact
 
 _log = logging.getLogger(__name__)
 
@@ -22,13 +23,16 @@ _BYTES_MAX = 16 << 20
 
 
 class Kept(Record, tag=1):
-    """`runs_as`: (app, generation, generation under which the engine knows it), for copies that were taken over."""
+    """`runs_as`: (app, generation, generation under which the engine knows it), for copies that were taken over.
+    `peers`: whom this node watches and who watches it, so that their PINGs are answered before a header has come.
+    """
 
     height: int = 0
     tick_ms: int = 0
     assign: Assign = Assign()
     gateways: Gateways = Gateways()
     runs_as: tuple[tuple[str, int, int], ...] = ()
+    peers: tuple[Contact, ...] = ()
 
     def list_runs_as(self) -> dict[CopyKey, CopyKey]:
         return {CopyKey(app, new): CopyKey(app, old) for app, new, old in self.runs_as}
@@ -50,15 +54,3 @@ def load_kept(path: Path) -> Kept:
 def save_kept(path: Path, kept: Kept) -> None:
     """Raises OSError, and then the file is what it was."""
     write_atomically(path, encode(kept))
-
-
-def write_atomically(path: Path, raw: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ..codec import encode
 from ..errors import FluxCloudError, Rejected
+from ..files import write_atomically
 from ..ids import AppId, render_app
 from ..ledger.apps.model import REVISIONS, AssignEntry, Revision
 from ..ledger.apps.spec import SPEC, Spec
-from .kept import write_atomically
 from .model import DesiredCopy, ImageNeed
 from .runtime.base import CopyKey
 

@@ -18,6 +18,7 @@ from .chain import FeedKey
 from .feed import Feed
 from .kept import Kept, load_kept, save_kept
 from .runtime.base import CopyKey
+from .watch.contacts import Contact, make_contact
 
 _log = logging.getLogger(__name__)
 
@@ -87,17 +88,21 @@ class LedgerView:
 
     @property
     def has_unkept(self) -> bool:
-        """Whether the assignment or the gateways have changed since they were kept."""
-        return (self.assign, self.gateways) != (self._kept.assign, self._kept.gateways)
+        """Whether the assignment, the gateways or the peers have changed since they were kept."""
+        kept = self._kept
+        return (self.assign, self.gateways, self.list_peers()) != (kept.assign, kept.gateways, kept.peers)
 
     def get_runs_as(self) -> Mapping[CopyKey, CopyKey]:
         """As kept by the last agent."""
         return self._kept.list_runs_as()
 
-    def list_peers(self) -> tuple[Node, ...]:
-        """Targets and monitors of this node, as far as their records are known."""
-        nodes = (self._feed.get(NODES, peer) for peer in self._list_peer_ids())
-        return tuple(node for node in nodes if node is not None)
+    def list_peers(self) -> tuple[Contact, ...]:
+        """Targets and monitors of this node: as proven, else as kept, as far as they are known at all."""
+        if not self._feed.is_known(SEATS, self._me):
+            return self._kept.peers
+        kept = {peer.id: peer for peer in self._kept.peers}
+        contacts = (self._get_contact(peer, kept.get(peer)) for peer in self._list_peer_ids())
+        return tuple(contact for contact in contacts if contact is not None)
 
     def follow_peers(self) -> None:
         """Follow the records of whom this node watches and of who watches it."""
@@ -108,11 +113,17 @@ class LedgerView:
         pairs = tuple(sorted((new.app, new.generation, old.generation) for new, old in runs_as.items()))
         if not self.has_unkept and pairs == self._kept.runs_as:
             return
-        self._kept = Kept(self.height, self.tick_ms, self.assign, self.gateways, pairs)
+        self._kept = Kept(self.height, self.tick_ms, self.assign, self.gateways, pairs, self.list_peers())
         try:
             save_kept(self._kept_path, self._kept)
         except OSError as error:
             _log.error("the assignment can't be kept: %s", error)
+
+    def _get_contact(self, peer: NodeId, kept: Contact | None) -> Contact | None:
+        if not self._feed.is_known(NODES, peer):
+            return kept
+        node = self._feed.get(NODES, peer)
+        return make_contact(node) if node is not None else None
 
     def _list_peer_ids(self) -> list[NodeId]:
         panel = self._feed.get(SEATS, self._me)

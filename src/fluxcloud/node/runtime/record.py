@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from ...files import write_atomically
 from .base import ComponentState, CopySpec
 from .layout import ComponentPaths, CopyPaths
 from .procs import ProcessRef, is_alive, observe_ref, read_ref, read_stat
@@ -40,12 +41,7 @@ class Exit:
 
 def write_record(paths: CopyPaths, record: CopyRecord) -> None:
     """The copy exists from here on. Raises OSError."""
-    scratch = paths.folder / "copy.json.new"
-    with scratch.open("wb") as file:
-        file.write(msgspec.json.encode(record))
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.rename(paths.spec)
+    write_atomically(paths.spec, msgspec.json.encode(record))
 
 
 def read_record(paths: CopyPaths) -> CopyRecord | None:

@@ -1,6 +1,6 @@
 """Contacts: the nodes this one may hear from or has to ask, as the ledger knows them.
 
-Monitors and targets are put here from proven records as they change. Jurors are strangers: the first datagram of an
+Monitors and targets are put here by the agent as they change. Jurors are strangers: the first datagram of an
 unknown sender asks for its record, and its next one is answered. What is asked for is bounded, so that a flood of
 invented senders costs neither memory nor the chain node.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
 
+from ...codec import Record
 from ...errors import FluxCloudError
 from ...ids import NodeId, render_node
 from ...ledger.nodes.model import Node, NodeState
@@ -25,8 +25,7 @@ FRESH_S = 60.0
 """A stranger's record is read again after this: its key or address may have changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(Record, tag=1):
     """What probing needs of a node's record."""
 
     id: NodeId
@@ -52,9 +51,9 @@ class Contacts:
         self._wanted: OrderedDict[NodeId, None] = OrderedDict()
         self._lookups = Bucket(LOOKUPS_PER_S, LOOKUPS_PER_S)
 
-    def set_followed(self, nodes: tuple[Node, ...]) -> None:
-        """Take the records of all monitors and targets as they are now proven."""
-        self._followed = {NodeId(node.id): make_contact(node) for node in nodes}
+    def set_followed(self, contacts: Iterable[Contact]) -> None:
+        """Take all monitors and targets as they are now known."""
+        self._followed = {contact.id: contact for contact in contacts}
 
     def get(self, node_id: NodeId) -> Contact | None:
         """The node, if it is known; a stranger is put on the list of those to look up."""
@@ -65,10 +64,6 @@ class Contacts:
         if self._now() - found_at >= FRESH_S and len(self._wanted) < STRANGERS_MAX:
             self._wanted[node_id] = None
         return stranger
-
-    @property
-    def has_wanted(self) -> bool:
-        return bool(self._wanted)
 
     async def look_up_wanted(self) -> None:
         """Read the records of the strangers heard of, at most so many a second."""
