@@ -51,7 +51,7 @@ class World:
         self.ids = [NodeId(index.to_bytes(20, "big")) for index in range(MONITORS)]
         contacts = Contacts(look_up_nobody, self.clock.monotonic_s)
         nodes = (make_node(node_id, key, 1) for node_id, key in zip(self.ids, self.keys, strict=True))
-        contacts.set_followed(tuple(nodes))
+        contacts.set_followed(map(make_contact, nodes))
         now = self.clock.monotonic_s
         self.responder = Responder("bench", TARGET, TARGET_KEY, contacts, lambda: Vitals(9, 0), now)
 
@@ -89,7 +89,7 @@ async def measure_round_trips() -> tuple[float, float]:
     loop, clock, key = asyncio.get_running_loop(), ManualClock(), PrivateKey.generate()
     monitor = NodeId(b"\x01" * 20)
     contacts = Contacts(look_up_nobody, clock.monotonic_s)
-    contacts.set_followed((make_node(monitor, key, 1),))
+    contacts.set_followed((make_contact(make_node(monitor, key, 1)),))
 
     def now() -> float:
         clock.advance_ms(1000)  # every probe finds full buckets

@@ -53,7 +53,7 @@ async def open_pair(*, responder_key: PrivateKey = TARGET_KEY, chain_id: str = "
         return None
 
     contacts = Contacts(look_up, time.monotonic)
-    contacts.set_followed((make_node(MONITOR, MONITOR_KEY, 1),))
+    contacts.set_followed((make_contact(make_node(MONITOR, MONITOR_KEY, 1)),))
     pair: Pair
     responder = Responder("dev", TARGET, responder_key, contacts, lambda: pair.vitals, time.monotonic)
     prober = Prober(chain_id, MONITOR, MONITOR_KEY, time.time)
@@ -119,7 +119,7 @@ async def run_monitor(pair: Pair, ledger: Ledger, *, may_speak: bool = True) -> 
         return pair.node
 
     contacts = Contacts(look_up, time.monotonic)
-    contacts.set_followed((pair.node,))
+    contacts.set_followed((make_contact(pair.node),))
     now = ChainNow(tick_ms=900, epoch=4, may_speak=may_speak)
     monitor = Monitor(pair.prober, contacts, ledger.submit, lambda: now, time.monotonic)
     task = asyncio.create_task(monitor.run())
@@ -147,7 +147,6 @@ async def test_target_that_falls_silent__is_said_to_miss_within_four_seconds_and
         assert time.monotonic() - began_s < 5
         pair.vitals = replace(pair.vitals, age_ms=0)
         assert await take(ledger, 5) == Observe(4, (Observation(TARGET, False, 900),))
-        assert monitor.get_misses() == {TARGET: 0}
 
 
 @pytest.mark.parametrize("is_alive", [True, False])

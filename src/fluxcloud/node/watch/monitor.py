@@ -47,7 +47,7 @@ class ChainNow:
 
 
 class Monitor:
-    """`now` in seconds, monotonic."""
+    """`now` in seconds, monotonic. Its start, from which misses are counted, is when it is made."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Monitor:
         self._tasks: dict[NodeId | Jury, asyncio.Task[None]] = {}
         self._votes: dict[Jury, Vote] = {}
         self._wake = asyncio.Event()
+        self._started_ms = self._now_ms()
 
     def set_duty(self, duty: Duty) -> None:
         """Begin and end probing so that it is what the ledger asks for."""
@@ -76,7 +77,7 @@ class Monitor:
         self._opinions = {target: opinion for target, opinion in self._opinions.items() if target in targets}
         self._votes = {jury: vote for jury, vote in self._votes.items() if jury in wanted}
         for target in sorted(targets - self._tasks.keys()):
-            self._opinions[target] = Opinion(target, self._now_ms(), self._get_chain_now().tick_ms)
+            self._opinions[target] = Opinion(target, self._started_ms, self._get_chain_now().tick_ms)
             self._tasks[target] = asyncio.create_task(self._run_target(target))
         for jury in duty.juries:
             if jury not in self._tasks:
@@ -85,10 +86,6 @@ class Monitor:
     def note_block(self) -> None:
         """States may have changed: look again whether something has to be said."""
         self._wake.set()
-
-    def get_misses(self) -> dict[NodeId, int]:
-        """Misses in a row per target, for people."""
-        return {target: opinion.misses for target, opinion in self._opinions.items()}
 
     async def run(self) -> None:
         """Send what is due until cancelled, one batch in flight."""

@@ -1,7 +1,7 @@
 """What a monitor thinks of one target, and when the ledger has to hear of it. Pure.
 
 Three misses in a row are an opinion; one answer ends it. Misses count only after the first answer, or 15 s after the
-seat was taken, so that a monitor that can't be heard itself accuses nobody. A miss is said again every 5 s while it
+monitor's start, so that a monitor that can't be heard itself accuses nobody. A miss is said again every 5 s while it
 lasts, for a case needs a quorum within 10 s. `ok` withdraws a miss, and is the "seen" of a node that returns: said
 again, too, for a seat that was passed on starts with nothing.
 Source: LIVENESS.md 2, 3; RECORDS.md 3, 4.
@@ -23,7 +23,7 @@ REPEAT_MS = 5_000
 
 @dataclass(slots=True)
 class Opinion:
-    """One target's answers as seen from here. Times are monotonic ms unless named tick."""
+    """One target's answers as seen from here. Times are monotonic ms unless named tick; `started_ms`: the monitor's."""
 
     target: NodeId
     started_ms: int

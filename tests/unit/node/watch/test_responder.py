@@ -9,7 +9,7 @@ from fluxcloud.clock import ManualClock
 from fluxcloud.crypto import PrivateKey
 from fluxcloud.ids import NodeId
 from fluxcloud.ledger.nodes.model import Capacity, Endpoint, Location, Node
-from fluxcloud.node.watch.contacts import Contacts
+from fluxcloud.node.watch.contacts import Contacts, make_contact
 from fluxcloud.node.watch.responder import Responder, Vitals
 from fluxcloud.node.watch.wire import PING_BYTES, Pair, Ping, is_pong_signed, parse_pong, seal_ping
 
@@ -48,7 +48,7 @@ class World:
         self.keys = [PrivateKey.from_seed(bytes((index + 2,)) * 32) for index in range(monitors)]
         self.nodes = tuple(make_node(index, key) for index, key in enumerate(self.keys))
         contacts = Contacts(look_up_nobody, self.clock.monotonic_s)
-        contacts.set_followed(self.nodes)
+        contacts.set_followed(map(make_contact, self.nodes))
         self.contacts = contacts
         self.responder = Responder("dev", TARGET, TARGET_KEY, contacts, lambda: Vitals(55, 700), self.clock.monotonic_s)
         self.sink = Sink()
@@ -177,10 +177,11 @@ async def test_stranger__is_looked_up_once_and_answered_after() -> None:
     pair = Pair("dev", TARGET, NodeId(node.id))
     for _ in range(3):
         responder.datagram_received(seal_ping(Ping(pair.monitor, b"abcdef", 9), pair, key), (node.endpoint.host, 5))
-    assert contacts.has_wanted
+    assert asked == []
     await contacts.look_up_wanted()
     responder.datagram_received(seal_ping(Ping(pair.monitor, b"abcdeg", 9), pair, key), (node.endpoint.host, 5))
-    assert (asked, len(sink.sent), contacts.has_wanted) == ([node.id], 1, False)
+    await contacts.look_up_wanted()
+    assert (asked, len(sink.sent)) == ([node.id], 1)
 
 
 async def test_look_ups__are_bounded_a_second() -> None:
