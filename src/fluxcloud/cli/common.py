@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import os
 import sys
+import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from ..errors import FluxCloudError
 from .output import INTERRUPTED, UNEXPECTED, CliError, Output, as_cli_error
 
 F = TypeVar("F", bound=Callable[..., Any])
+DEBUG = "FLUXCLOUD_DEBUG"
 
 
 def verb(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -40,8 +43,34 @@ def verb(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., No
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(UNEXPECTED)
+        except click.ClickException:
+            raise  # a usage error: `main` tells it
+        except Exception as error:
+            output.fail(_describe_unexpected(error))
+            sys.exit(UNEXPECTED)
 
     return run
+
+
+def _describe_unexpected(error: Exception) -> CliError:
+    """A failure of this machine, or of ours: never a traceback, unless it is asked for."""
+    if DEBUG in os.environ:
+        traceback.print_exception(error)
+    if isinstance(error, OSError):
+        return CliError(str(error), hints=("fluxcloud doctor",))
+    return CliError(f"unexpected: {type(error).__name__}: {error}", hints=(f"{DEBUG}=1 shows where it comes from",))
+
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
 
 
 def with_context(function: F) -> F:

@@ -46,6 +46,8 @@ class Context:
 def load_context(name: str | None) -> Context:
     """The context to use. Raises CliError where it does not exist, ConfigError where its file is wrong."""
     chosen = name or os.environ.get("FLUXCLOUD_CONTEXT") or LOCAL
+    if "/" in chosen or "\0" in chosen:
+        raise CliError(f"{chosen!r} is no name of a context", exit_code=USAGE, hints=("fluxcloud -c local …",))
     path = find_data_dir() / "context.toml" if chosen == LOCAL else _contexts_dir() / f"{chosen}.toml"
     try:
         raw = tomllib.loads(path.read_text())
@@ -62,6 +64,14 @@ def load_context(name: str | None) -> Context:
     if missing or raw.keys() - known:
         raise ConfigError(str(path), f"must have the keys {', '.join(sorted(known))}")
     return Context(**raw)
+
+
+def find_session_dir(context: Context) -> Path:
+    """Where sessions for a context's apps are kept: beside a local network's data, else below XDG_STATE_HOME."""
+    if context.data:
+        return Path(context.data) / "sessions"
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(state) / "fluxcloud" / "sessions" / context.name
 
 
 def _contexts_dir() -> Path:

@@ -1,7 +1,8 @@
 """The control socket of a running `fluxcloud up`: other commands ask it to hold, fault and heal its children.
 
 A unix socket in the data directory (mode 0600), one JSON object a line each way: `{"verb": …, …}` -> `{"ok": …}` or
-`{"error": message}`. The supervisor answers in `cli/up.py`; this is the line protocol and the client.
+`{"error": {"message", "exit", "code", "try"}}`. The supervisor answers in `cli/up.py`; this is the line protocol and
+the client.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FluxCloudError
-from .output import UNREACHABLE, CliError
+from .output import UNREACHABLE, USAGE, CliError, as_cli_error
 
 LINE_MAX = 64 * 1024
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -44,9 +45,11 @@ async def _answer_one(answer: Answer, line: bytes) -> dict[str, Any]:
         request = json.loads(line)
         return {"ok": await answer(request)}
     except FluxCloudError as error:
-        return {"error": str(error)}
-    except (ValueError, KeyError, TypeError) as error:
-        return {"error": f"bad request: {error}"}
+        failure = as_cli_error(error)
+        told = {"message": str(failure), "exit": failure.exit_code, "code": failure.code, "try": failure.hints}
+        return {"error": told}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return {"error": {"message": f"bad request: {error}", "exit": USAGE, "code": "", "try": ()}}
 
 
 async def ask_control(path: Path, verb: str, **arguments: Any) -> dict[str, Any]:
@@ -66,7 +69,8 @@ async def ask_control(path: Path, verb: str, **arguments: Any) -> dict[str, Any]
         raise CliError("the network went away while it was asked", exit_code=UNREACHABLE, hints=("fluxcloud up",))
     reply = json.loads(line)
     if "error" in reply:
-        raise CliError(reply["error"])
+        told = reply["error"]
+        raise CliError(told["message"], exit_code=told["exit"], code=told["code"], hints=told["try"])
     ok: dict[str, Any] = reply["ok"]
     return ok
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
@@ -265,16 +266,21 @@ async def _receive(socket: aiohttp.ClientWebSocketResponse) -> int:
 
 async def _feed(socket: aiohttp.ClientWebSocketResponse) -> None:
     """Send what is typed (or piped) until its end. Reading stays in the loop, so that it can be cancelled."""
-    reader = asyncio.StreamReader()
-    try:
+    if sys.stdin is not None and _can_be_polled(sys.stdin.fileno()):
+        reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    except (ValueError, OSError):  # stdin is a file or closed
-        for chunk in iter(lambda: os.read(0, 32_768), b""):
-            await socket.send_bytes(INPUT + chunk)
-    else:
         while chunk := await reader.read(32_768):
             await socket.send_bytes(INPUT + chunk)
+    elif sys.stdin is not None:
+        for chunk in iter(lambda: os.read(0, 32_768), b""):
+            await socket.send_bytes(INPUT + chunk)
     await socket.send_bytes(END_OF_INPUT)
+
+
+def _can_be_polled(descriptor: int) -> bool:
+    """Not a file, nor a device like /dev/null: those are always ready, and the loop can't watch them."""
+    mode = os.fstat(descriptor).st_mode
+    return os.isatty(descriptor) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 class _raw_terminal:

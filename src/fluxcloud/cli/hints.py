@@ -24,8 +24,10 @@ _EXIT_BY_MODULE = {"spec": _USAGE, "image": _USAGE, "codec": _USAGE, "ids": _USA
 
 _HINTS: dict[str, tuple[str, ...]] = {
     "spec": ("fluxcloud spec validate shows every problem of a file",),
-    "image": ("docker save IMAGE -o app.tar makes an archive that deploy takes",),
-    "scheduler": ("ask for less memory or CPU, or allow more places", "fluxcloud node list --wide"),
+    **{f"apps/{number}": ("fluxcloud spec validate shows every problem of a file",) for number in (5, 6, 7, 8, 16)},
+    **{f"image/{number}": ("docker save IMAGE -o app.tar makes an archive that deploy takes",) for number in (2, 3, 6)},
+    "image": ("build the image anew, or take another one",),
+    "scheduler": ("ask for less memory or CPU, or allow more places", "fluxcloud node list"),
     "accounts": ("fluxcloud status shows the account's balance",),
 }
 

@@ -11,7 +11,7 @@ import click
 
 from .. import __version__
 from ..node.runtime.procs import observe_ref
-from .common import verb
+from .common import Seconds, verb
 from .context import find_data_dir
 from .control import ask_control
 from .layout import Layout
@@ -37,7 +37,7 @@ async def down_command(output: Output) -> None:
 
 
 @click.command("status")
-@click.option("--wait", "wait_s", type=float, default=0.0, help="Wait so many seconds until the network is ready.")
+@click.option("--wait", "wait_s", type=Seconds(0), default=0.0, help="Wait so many seconds until the network is ready.")
 @verb
 async def status_command(wait_s: float, output: Output) -> None:
     """What runs here, and as whom commands act."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from .. import __version__
+from .output import INTERRUPTED, USAGE, CliError, Output
 
 _VERBS: dict[str, tuple[str, str]] = {
     "up": ("up", "Start a network on this machine, or bring it back."),
@@ -32,6 +36,20 @@ _VERBS: dict[str, tuple[str, str]] = {
 class _LazyGroup(click.Group):
     """A group whose commands are imported when they are needed; its help needs none of them."""
 
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """As click's own, but a wrong command line is told in the form of all errors, as JSON where it was asked."""
+        given = list(sys.argv[1:] if args is None else args)
+        try:
+            sys.exit(super().main(given, *rest, **{**options, "standalone_mode": False}))
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(USAGE)
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        except click.ClickException as error:
+            Output(as_json="--json" in given).fail(_describe_usage(error))
+            sys.exit(USAGE)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_VERBS)
 
@@ -56,6 +74,12 @@ class _LazyGroup(click.Group):
             if near:
                 raise click.UsageError(f"{error.message} Did you mean {near!r}?", ctx) from None
             raise
+
+
+def _describe_usage(error: click.ClickException) -> CliError:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.command_path if context else "fluxcloud"
+    return CliError(error.format_message(), exit_code=USAGE, hints=(f"{command} --help",))
 
 
 def _find_near(word: str) -> str:

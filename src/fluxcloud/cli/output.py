@@ -19,7 +19,10 @@ INTERRUPTED = 130
 
 
 class CliError(FluxCloudError):
-    """A failure that the user is told in the common form; `exit_code` is one of PRODUCT.md 2."""
+    """A failure that the user is told in the common form; `exit_code` is one of PRODUCT.md 2.
+
+    Its code is that of what was rejected; where the command line itself refuses, `cli/` and the exit code.
+    """
 
     def __init__(
         self,
@@ -33,7 +36,7 @@ class CliError(FluxCloudError):
     ) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-        self.code = code
+        self.code = code or f"cli/{exit_code}"
         self.why = why
         self.hints = tuple(hints)
         self.more = more
@@ -100,7 +103,7 @@ def as_cli_error(error: FluxCloudError) -> CliError:
             hints=("fluxcloud up  (where the network is this machine's)", "fluxcloud doctor"),
         )
     if isinstance(error, ConfigError):
-        return CliError(str(error), exit_code=USAGE)
+        return CliError(str(error), exit_code=USAGE, code="config/1")
     return CliError(str(error))
 
 

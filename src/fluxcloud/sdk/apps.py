@@ -79,10 +79,11 @@ async def find_app(chain: Chain, name_or_id: str) -> App:
         app_id = parse_app(name_or_id)
     else:
         record: NameRecord | None = None
-        if name_or_id.isascii():
+        if name_or_id.isascii() and len(name_or_id) <= NAME_CHARS_MAX:
             record = await chain.read(NAMES, name_or_id)
         if record is None:
-            raise AppNotFound(f"no app is named {name_or_id!r}", hint="fluxcloud app list")
+            shown = name_or_id if len(name_or_id) <= NAME_CHARS_MAX else name_or_id[:NAME_CHARS_MAX] + "…"
+            raise AppNotFound(f"no app is named {shown!r}", hint="fluxcloud app list")
         app_id = AppId(record.app)
     app = await chain.read(APPS, app_id)
     if app is None:
