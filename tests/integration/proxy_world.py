@@ -64,6 +64,7 @@ class Seen:
     target: str
     headers: list[tuple[str, str]]  # names in lower case
     body: bytes
+    version: str = "HTTP/1.1"
 
     def get(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name]
@@ -131,9 +132,9 @@ class App:
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")[:-2]
-        method, target, _ = first.split(" ")
+        method, target, version = first.split(" ")
         headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-        seen = Seen(method, target, headers, b"")
+        seen = Seen(method, target, headers, b"", version)
         if seen.get("expect") and not target.startswith("/rejects"):
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not target.startswith("/rejects"):
@@ -160,7 +161,8 @@ async def read_body(reader: asyncio.StreamReader, headers: dict[str, str], *, to
     if "chunked" in headers.get("transfer-encoding", ""):
         while size := int(await reader.readuntil(b"\r\n"), 16):
             yield (await reader.readexactly(size + 2))[:-2]
-        assert await reader.readexactly(2) == b"\r\n"
+        while await reader.readuntil(b"\r\n") != b"\r\n":  # trailers may pass
+            pass
     elif "content-length" in headers:
         left = int(headers["content-length"])
         while left:
@@ -186,6 +188,9 @@ async def _answer(app: App, seen: Seen, reader: asyncio.StreamReader, writer: as
 
 
 async def _chunked(app: App, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    if seen.version == "HTTP/1.0":  # an engine may leave it to the app to know who can't read chunks
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\nonetwo and more" + b"x" * 5000)
+        return False
     writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     for piece in (b"one", b"two and more", b"x" * 5000):
         writer.write(b"%X;note=1\r\n%b\r\n" % (len(piece), piece))

@@ -39,6 +39,7 @@ class Check:
         gate: asyncio.Semaphore,
         on_up: Callable[[], None],
         on_down: Callable[[Verdict], None] | None = None,
+        fast: float = _FAST,
     ) -> None:
         self._peer = peer
         self._link = link
@@ -48,6 +49,7 @@ class Check:
         self._on_up = on_up
         self._on_down = on_down  # called after every check that finds it down
         self._request = f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: {peer.id}\r\n\r\n".encode()
+        self._fast = fast
         self._prompted = Wake(asyncio.get_running_loop())
         self._fails = 0
         self._passes = 0
@@ -122,5 +124,5 @@ class Check:
     def _compute_pause_s(self, verdict: Verdict) -> float:
         interval_s = self._config.check_interval_s
         if verdict != "ok" and not self._health.down:
-            return interval_s * _FAST
+            return interval_s * self._fast
         return interval_s * random.uniform(0.9, 1.1)  # noqa: S311  # spreads load, protects nothing

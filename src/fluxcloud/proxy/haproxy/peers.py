@@ -21,6 +21,13 @@ from .layout import LivePeer
 
 _DIALS_MAX: Final = 64
 
+_FAST: Final = 0.1
+"""Of the interval: when to ask again a peer that may be going down. Sooner than elsewhere: settling takes time too."""
+
+_SETTLE_S: Final = 0.01
+"""With the connect timeout, how long a slot takes nothing new before what is under way on it is cut. HAProxy gives up a
+request for good when its server goes down while it still connects; one that is connected is tried elsewhere."""
+
 
 @dataclass(slots=True, eq=False)
 class _Watched:
@@ -39,6 +46,8 @@ class PeerChecks:
         self._gate = asyncio.Semaphore(_DIALS_MAX)
         self._watched: dict[str, _Watched] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._cutting: dict[int, asyncio.TimerHandle] = {}
+        self._settle_s = config.connect_timeout_s + _SETTLE_S
         self.health: dict[int, str] = {}
 
     def update(self, peers: Mapping[str, LivePeer]) -> None:
@@ -69,8 +78,9 @@ class PeerChecks:
             health,
             self._config,
             self._gate,
-            on_up=partial(self._tell, live.slot, "up"),
+            on_up=partial(self._tell_up, live.slot),
             on_down=partial(self._tell_down, live.slot),
+            fast=_FAST,
         )
         return _Watched(live, link, health, asyncio.get_running_loop().create_task(check.run()))
 
@@ -80,11 +90,25 @@ class PeerChecks:
         self._ending.add(watched.task)
         watched.task.add_done_callback(self._ending.discard)
         self.health.pop(watched.live.slot, None)
+        if (cut := self._cutting.pop(watched.live.slot, None)) is not None:
+            cut.cancel()
         watched.link.retire()
         watched.link.abort_all()
 
     def _tell_down(self, slot: int, verdict: Verdict) -> None:
-        self._tell(slot, "stopping" if verdict == "refused" else "down")
+        if self.health[slot] == "up":
+            self._tell(slot, "stopping")
+        if verdict == "silent" and self.health[slot] != "down" and slot not in self._cutting:
+            self._cutting[slot] = asyncio.get_running_loop().call_later(self._settle_s, self._cut, slot)
+
+    def _cut(self, slot: int) -> None:
+        del self._cutting[slot]
+        self._tell(slot, "down")
+
+    def _tell_up(self, slot: int) -> None:
+        if (cut := self._cutting.pop(slot, None)) is not None:
+            cut.cancel()
+        self._tell(slot, "up")
 
     def _tell(self, slot: int, word: str) -> None:
         if self.health.get(slot) != word:

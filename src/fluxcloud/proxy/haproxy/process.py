@@ -126,6 +126,7 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             self._child.send_signal(signal.SIGUSR1)
         unlisten()
+        self.admin.close()  # it too is something the worker waits for
         await asyncio.wait([self.exited], timeout=drain_s)
 
     async def end(self) -> None:

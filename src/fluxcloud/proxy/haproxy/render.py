@@ -25,6 +25,7 @@ from .servers import OWN_CERT, render_server
 CONFIG_FILE: Final = "haproxy.cfg"
 
 _ALIVE: Final = "alive.sock"
+_ONCE: Final = "once.sock"
 
 _RETRIES_MIN: Final = 6
 """While the only ready copy is gone and not yet down, its connections are refused each `timeout connect` anew: as many
@@ -76,11 +77,12 @@ def render_config(config: ProxyConfig, layout: Layout, listen: Listen, connectio
         "frontend front from base",
         *(f"  {line}" for line in _render_bind(config, listen)),
         *(f"  {line}" for line in front),
+        *(_render_once() if config.role == "edge" else ()),
         *_render_pool(config),
     ]
     if layout.slots:
-        # Slots are never connected to. HAProxy lets a server follow only one that is checked: so they are, once, against
-        # a socket that is always there, until the engine stops even that.
+        # Slots are never connected to. HAProxy lets a server follow only one that is checked: so they are, once,
+        # against a socket that is always there, until the engine stops even that.
         lines += [
             "frontend alive from base",
             f"  bind unix@{_ALIVE} mode 600 backlog 4096",
@@ -143,56 +145,53 @@ def _render_bind(config: ProxyConfig, listen: Listen) -> list[str]:
 
 
 def _render_edge(config: ProxyConfig) -> list[str]:
-    error, served_by, route, retry_status = (
-        name.lower() for name in (ERROR_HEADER, SERVED_BY_HEADER, ROUTE_HEADER, RETRY_STATUS_HEADER)
-    )
     return [
-        "acl known var(txn.route) -m found",
-        f"acl sticky var(txn.route),field(4,|) -m str {maps.STICKY_FLAG}",
-        "acl kept_here var(txn.token) -m found",
-        "acl safe method GET HEAD OPTIONS",
-        "acl keyed req.hdr(idempotency-key) -m found",
+        *_EDGE_ACLS,
         _render_deny(414, "uri_too_long", f"url_len gt {config.header_max_bytes // 2}"),
         _render_deny(431, "headers_too_large", f"req.hdrs,length gt {config.header_max_bytes}"),
-        "http-request deny status 400 if { req.hdr_cnt(host) gt 1 } || !{ req.hdr(host) -m len gt 0 }",
-        f"http-request set-var(txn.route) req.hdr(host),host_only,rtrim(.),map_str({maps.ROUTES})",
+        _render_deny(400, "bad_host", "req.hdr_cnt(host) gt 1"),
+        _render_deny(400, "no_host", "req.hdr_cnt(host) eq 0"),
+        _render_deny(400, "bad_header", r"req.hdrs -m reg \\x00"),
+        _FIND_ROUTE,
         "http-request return status 404 content-type text/plain"
-        f' lf-string "404 Not Found\\nNo app answers to the host %[req.hdr(host)] here.\\nCode: no_route\\n"'
+        ' lf-string "404 Not Found\\nNo app answers to the host %[req.hdr(host)] here.\\nCode: no_route\\n"'
         f" hdr {ERROR_HEADER} no_route hdr Cache-Control no-store unless known",
-        # A retry needs the whole body; who is too slow or too large is sent once.
+        # A retry needs the whole body; what is too large, or of unknown length, is sent once.
         f"http-request wait-for-body time 5s if keyed !safe {{ req.hdr(content-length) -m int le {REPLAY_BODY_MAX} }}",
-        "http-request disable-l7-retry if !safe !keyed",
-        f"http-request disable-l7-retry if {{ req.hdr(content-length) -m int gt {REPLAY_BODY_MAX} }}",
-        "http-request disable-l7-retry if { req.hdr(transfer-encoding) -m found }",
-        "http-request del-header upgrade if { req.hdr(upgrade) -i h2c }",
         f"http-request del-header {_CLAIMS} -m reg",
+        "http-request del-header upgrade if { req.hdr(upgrade) -i h2c }",
         "http-request set-header x-forwarded-for %[src]",
         f"http-request set-header x-forwarded-proto {config.forwarded_proto}",
         "http-request set-header x-forwarded-host %[req.hdr(host)]",
-        f"http-request set-header {route} %[var(txn.route),field(2,|)]",
-        f"http-request set-header {retry_status} {RETRY_STATUS}",
-        f"http-request set-var(txn.token) req.cook({STICKY_COOKIE}) if sticky",
-        f"http-request set-var(txn.server) var(txn.token),map_str({maps.STICKY}) if sticky kept_here",
-        f"http-request replace-header cookie ^(.*;)?[[:space:]]*{STICKY_COOKIE}=[^;]*;?[[:space:]]*(.*)$ \\1\\2"
-        " if sticky kept_here",
-        "http-request del-header cookie if sticky kept_here !{ req.hdr(cookie) -m len gt 0 }",
-        "use_backend %[var(txn.route),field(1,|)]",
-        # An ingress' own errors come with a status of their own, so that they and no app's are tried elsewhere.
-        f"acl refused status {RETRY_STATUS}",
-        f"http-response set-var(txn.error) res.hdr({error})",
-        "acl own_error var(txn.error) -m found",
-        "http-response set-status 502 if refused { var(txn.error) -m str upstream_failed }",
-        "http-response set-status 503 if refused own_error { var(txn.error) -m str no_route no_server overloaded }",
-        "http-response set-var(txn.error) str(no_server) if own_error { status 503 }",
-        *_STRIP_ANSWER,
-        f"http-response set-header {error} %[var(txn.error)] if own_error",
-        f"http-response set-header {served_by} %[srv_name,field(1,:)]",
-        f'http-response add-header set-cookie "{STICKY_COOKIE}=%[srv_name,field(3,:)]; {COOKIE_ATTRIBUTES}"'
-        " if sticky !{ srv_name,field(3,:),strcmp(txn.token) eq 0 }",
-        "http-response add-header cache-control private if sticky !{ srv_name,field(3,:),strcmp(txn.token) eq 0 }",
-        *_COUNT_FAILED,
+        f"http-request set-header {ROUTE_HEADER.lower()} %[var(txn.route),field(2,|)]",
+        f"http-request set-header {RETRY_STATUS_HEADER.lower()} {RETRY_STATUS}",
+        "use_backend once if !safe !keyed !{ http_first_req }",
+        *_PICK_SERVER,
+        *_AFTER_ANSWER,
     ]
 
+
+_EDGE_ACLS: Final = (
+    "acl known var(txn.route) -m found",
+    f"acl sticky var(txn.route),field(4,|) -m str {maps.STICKY_FLAG}",
+    "acl has_token var(txn.token) -m found",
+    "acl safe method GET HEAD OPTIONS",
+    "acl keyed req.hdr(idempotency-key) -m found",
+)
+
+_FIND_ROUTE: Final = f"http-request set-var(txn.route) req.hdr(host),host_only,rtrim(.),map_str({maps.ROUTES})"
+
+_PICK_SERVER: Final = (
+    "http-request disable-l7-retry if !safe !keyed",
+    f"http-request disable-l7-retry if {{ req.hdr(content-length) -m int gt {REPLAY_BODY_MAX} }}",
+    "http-request disable-l7-retry if { req.hdr(transfer-encoding) -m found }",
+    f"http-request set-var(txn.token) req.cook({STICKY_COOKIE}) if sticky",
+    f"http-request set-var(txn.server) var(txn.token),map_str({maps.STICKY}) if sticky has_token",
+    f"http-request replace-header cookie ^(.*;)?[[:space:]]*{STICKY_COOKIE}=[^;]*;?[[:space:]]*(.*)$ \\1\\2"
+    " if sticky has_token",
+    "http-request del-header cookie if sticky has_token !{ req.hdr(cookie) -m len gt 0 }",
+    "use_backend %[var(txn.route),field(1,|)]",
+)
 
 _STRIP_ANSWER: Final = (
     "http-response del-header fluxcloud- -m beg",
@@ -200,10 +199,50 @@ _STRIP_ANSWER: Final = (
     "http-response del-header keep-alive",
 )
 
-_COUNT_FAILED: Final = (
-    f"http-after-response set-var(proc.failed) var(proc.failed),add(1)"
-    f" if {{ status 502:504 }} {{ res.hdr({ERROR_HEADER.lower()}) -m found }}",
+_ERROR: Final = ERROR_HEADER.lower()
+
+_EDGE_ANSWER: Final = (
+    # An ingress' own errors come with a status of their own, so that they and no app's are tried elsewhere.
+    f"http-response set-var(txn.error) res.hdr({_ERROR})",
+    f"http-response set-status 502 if {{ status {RETRY_STATUS} }} {{ var(txn.error) -m str upstream_failed }}",
+    f"http-response set-status 503 if {{ status {RETRY_STATUS} }} {{ var(txn.error) -m found }}",
+    "http-response set-var(txn.error) str(no_server) if { status 503 } { var(txn.error) -m found }",
+    *_STRIP_ANSWER,
+    f"http-response set-header {_ERROR} %[var(txn.error)] if {{ var(txn.error) -m found }}",
+    f"http-response set-header {SERVED_BY_HEADER.lower()} %[srv_name,field(1,:)]",
+    *(
+        f"http-response {rule} if {{ var(txn.route),field(4,|) -m str {maps.STICKY_FLAG} }}"
+        " !{ srv_name,field(3,:),strcmp(txn.token) eq 0 }"
+        for rule in (
+            f'add-header set-cookie "{STICKY_COOKIE}=%[srv_name,field(3,:)]; {COOKIE_ATTRIBUTES}"',
+            "add-header cache-control private",
+        )
+    ),
 )
+
+_AFTER_ANSWER: Final = (
+    f"http-after-response set-var(proc.failed) var(proc.failed),add(1) if {{ status 502:504 }}"
+    f" {{ res.hdr({_ERROR}) -m found }}",
+    f"http-after-response set-header connection close if {{ status 400 414 431 }} {{ res.hdr({_ERROR}) -m found }}",
+)
+
+
+def _render_once() -> list[str]:
+    """Where requests go in again that may be sent once only and are not the first of their connection.
+
+    When the connection to a server breaks under such a request, HAProxy closes the visitor's without a word, so that
+    the visitor sends it again: what must not be done twice. In here every request is the first of its connection, and
+    is answered.
+    """
+    return [
+        "backend once from base",
+        "  option http-server-close",
+        "  timeout server 1d",
+        f"  server once unix@{_ONCE}",
+        "frontend once from base",
+        f"  bind unix@{_ONCE} mode 600 backlog 4096",
+        *(f"  {rule}" for rule in (*_EDGE_ACLS, _FIND_ROUTE, *_PICK_SERVER)),
+    ]
 
 
 # -- the ingress
@@ -226,8 +265,7 @@ def _render_ingress(config: ProxyConfig) -> list[str]:
         " unless { var(txn.route) -m found }",
         "http-request del-header fluxcloud- -m beg",
         "use_backend %[var(txn.route),field(1,|)]",
-        *_STRIP_ANSWER,
-        *_COUNT_FAILED,
+        *_AFTER_ANSWER,
         f"http-after-response set-status {RETRY_STATUS}"
         f" if {{ var(txn.retry) -m str {RETRY_STATUS} }} {{ status 502:503 }} {{ res.hdr({error}) -m found }}",
     ]
@@ -237,21 +275,18 @@ def _render_ingress(config: ProxyConfig) -> list[str]:
 
 
 def _render_pool(config: ProxyConfig) -> list[str]:
-    """Without a checked second copy there is nothing to retry at an ingress: the edge tries other nodes."""
+    """What all backends of the pool share."""
+    shared = ["defaults pool from base", "  balance leastconn", "  option allbackups"]
+    shared += ["  http-request set-timeout server var(txn.route),field(3,|)"]
     if config.role == "ingress":
-        retries = ["  retries 0"]
-    else:
-        retries = [
-            f"  retries {max(config.retries, _RETRIES_MIN)}",
-            "  option redispatch 1",
-            f"  retry-on conn-failure empty-response junk-response response-timeout {RETRY_STATUS}",
-        ]
+        # An edge tries other nodes at once, which is better than trying this one again.
+        return [*shared, "  retries 0", *(f"  {rule}" for rule in _STRIP_ANSWER)]
     return [
-        "defaults pool from base",
-        "  balance leastconn",
-        "  option allbackups",
-        *retries,
-        "  http-request set-timeout server var(txn.route),field(3,|)",
+        *shared,
+        f"  retries {max(config.retries, _RETRIES_MIN)}",
+        "  option redispatch 1",
+        f"  retry-on conn-failure empty-response junk-response response-timeout {RETRY_STATUS}",
+        *(f"  {rule}" for rule in _EDGE_ANSWER),
     ]
 
 
