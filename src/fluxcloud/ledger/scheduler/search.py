@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from struct import Struct
+from typing import cast
 
 from ...codec import encode
 from ...ids import NodeId
@@ -114,7 +115,7 @@ def _draw_words(seed: bytes, number: int, count: int) -> list[int]:
 def pick(state: State, request: Request, candidates: Iterable[bytes]) -> Node | None:
     """The candidate with the least score, the earlier one of equals."""
     need = request.need
-    get: Callable[[bytes], Node | None] = state.reader(NODES)  # type: ignore[assignment]
+    get = cast(Callable[[bytes], Node | None], state.reader(NODES))
     is_spread = bool(request.per_asn or need.prefer)
     best: Node | None = None
     best_spread = best_use = 1 << 62
