@@ -20,8 +20,11 @@ from .crypto import PrivateKey, Sig, verify_ed25519, verify_signature
 from .errors import Rejected
 from .ids import KIND_ED25519, Address, AppId, NodeId, render_app, render_node
 
-Action = Literal["copies", "logs", "stats", "exec", "push", "pull"]
+Action = Literal["copies", "logs", "stats", "exec", "forward", "push", "pull"]
 """What may be asked. `push` writes blobs of the app's images, `pull` reads them (siblings)."""
+
+OWNER_ACTIONS: frozenset[Action] = frozenset(("copies", "logs", "stats", "exec", "forward", "push"))
+"""What an owner asks for, and so what a session is for."""
 
 SCHEME = "FluxCloud-Cap"
 CAP_MS_MAX = 15 * 60_000
@@ -194,7 +197,9 @@ def check_cap(signed: SignedCap, cap: Cap, asked: Asked, authority: AppAuthority
     if signed.session is None:
         is_signed = verify_signature(authority.owner, signed.sig, digest, render_cap(cap))
     else:
-        session = _check_session(signed.session, cap, asked, authority)
+        session = check_session(signed.session, asked.chain_id, asked.app, authority, asked.now_ms)
+        if not set(cap.actions) <= set(session.scopes):
+            raise CapabilityRefused(f"session: allows {', '.join(session.scopes) or 'nothing'} only")
         is_signed = signed.sig.kind == KIND_ED25519 and verify_ed25519(session.pub, digest, signed.sig.sig)
     if not is_signed:
         raise CapabilityRefused("the signature is not that of the app's owner or of a session the owner signed")
@@ -230,15 +235,14 @@ def _check_terms(cap: Cap, asked: Asked, authority: AppAuthority) -> None:
         raise CapabilityRefused("session_epoch: the owner has revoked all that was given before")
 
 
-def _check_session(signed: SignedSession, cap: Cap, asked: Asked, authority: AppAuthority) -> Session:
+def check_session(signed: SignedSession, chain_id: str, app: AppId, authority: AppAuthority, now_ms: int) -> Session:
+    """What a session says, once it is the owner's and has not ended. Raises CapabilityExpired (2), Refused (3)."""
     session = SESSION.decode(signed.body)
-    _check_time("the session", session.expires_ms, asked.now_ms, SESSION_MS_MAX)
-    if (session.chain_id, session.app) != (asked.chain_id, asked.app):
+    _check_time("the session", session.expires_ms, now_ms, SESSION_MS_MAX)
+    if (session.chain_id, session.app) != (chain_id, app):
         raise CapabilityRefused("session: for another app or chain")
     if session.session_epoch != authority.session_epoch:
         raise CapabilityRefused("session: the owner has revoked all that was given before")
-    if not set(cap.actions) <= set(session.scopes):
-        raise CapabilityRefused(f"session: allows {', '.join(session.scopes) or 'nothing'} only")
     if not verify_signature(authority.owner, signed.sig, compute_session_hash(signed.body), render_session(session)):
         raise CapabilityRefused("session: not signed by the app's owner")
     return session

@@ -63,7 +63,7 @@ async def open_node(session: Session, view: AppView, node_id: NodeId) -> NodeCli
     if node is None:
         raise CliError(f"node {session.name_node(node_id)} is not on the ledger any more", exit_code=NOT_FOUND)
     status = await session.chain.status()
-    return NodeClient(status.chain_id, node, view.app, session.wallet)
+    return NodeClient(status.chain_id, node, view.app, session.get_signer(view.app))
 
 
 async def read_live(session: Session, view: AppView) -> list[dict[str, Any]]:

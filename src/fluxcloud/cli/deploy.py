@@ -14,11 +14,11 @@ from ..ids import NodeId
 from ..images.store import ContentStore
 from ..sdk.bundle import BadSource, Bundle, Registries, build_archive_bundle, build_bundle
 from ..sdk.deploy import Deployment, Step
-from ..specfile.reader import read_spec
-from ..specfile.yaml_data import load_yaml
-from .common import verb, with_context
+from ..specfile.public import refuse_public_secrets
+from .common import Seconds, verb, with_context
 from .output import TIMEOUT, CliError, Output
 from .session import Session, open_session
+from .specsource import read_own
 from .visit import count_answers
 
 SPEC_FILES = ("fluxcloud.yaml", "fluxcloud.yml")
@@ -30,7 +30,10 @@ ANSWER_TIMEOUT_S = 10.0
 @click.option("--name", help="Name of the app, where SOURCE is an image archive.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="Port the image listens on, where it does not say.")
 @click.option("--push", is_flag=True, help="Fetch images from registries here, as this user, and send them to nodes.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(1), default=180.0, show_default=True)
+@click.option(
+    "--public-env", multiple=True, metavar="NAME", help="A variable or file that is public though it looks secret."
+)
+@click.option("--timeout", "timeout_s", type=Seconds(1), default=180.0, show_default=True)
 @click.option("--detach", is_flag=True, help="Return once the ledger has it; images are then not sent.")
 @with_context
 @verb
@@ -39,6 +42,7 @@ async def deploy_command(
     name: str | None,
     port: int | None,
     push: bool,
+    public_env: tuple[str, ...],
     timeout_s: float,
     detach: bool,
     context_name: str | None,
@@ -47,13 +51,20 @@ async def deploy_command(
     """Run an app: a folder with fluxcloud.yaml, or an image archive (docker save, OCI layout)."""
     with tempfile.TemporaryDirectory(prefix="fluxcloud-deploy-") as folder:
         store = ContentStore(Path(folder))
-        bundle = await read_source(source, name, port, store, output, push=push)
+        bundle = await read_source(source, name, port, store, output, push=push, public_env=frozenset(public_env))
         async with open_session(context_name) as session:
             await deploy_bundle(session, bundle, output, timeout_s=timeout_s, detach=detach)
 
 
 async def read_source(
-    source: Path, name: str | None, port: int | None, store: ContentStore, output: Output, *, push: bool = False
+    source: Path,
+    name: str | None,
+    port: int | None,
+    store: ContentStore,
+    output: Output,
+    *,
+    push: bool = False,
+    public_env: frozenset[str] = frozenset(),
 ) -> Bundle:
     """The bundle of a folder or an archive. Raises Rejected that says what was looked for."""
     if not source.exists():
@@ -61,7 +72,8 @@ async def read_source(
     file = _find_spec_file(source)
     if file is not None:
         output.progress(f"found {file}")
-        spec = read_spec(load_yaml(file.read_bytes()), folder=file.parent)
+        spec = read_own(file)
+        refuse_public_secrets(spec, public_env)
         return await build_bundle(spec, file.parent, store, output.progress, Registries(push=push))
     if source.is_dir() and not (source / "index.json").exists():
         hint = "write a fluxcloud.yaml; the smallest has a name and one component with an image and a port"
@@ -88,7 +100,7 @@ async def deploy_bundle(
 ) -> None:
     """Register, push, wait; print the result. Raises CliError (5) when time is over: the work goes on."""
     status = await session.chain.status()
-    deployment = Deployment(session.chain, session.wallet, bundle, status.chain_id)
+    deployment = Deployment(session.chain, session.wallet, bundle, status.chain_id, get_signer=session.get_signer)
     for group in bundle.spec.groups:
         if group.replicas < 3:
             output.progress(f"{group.name}: {group.replicas} of it is not redundant; a node's death will be felt")
@@ -152,10 +164,11 @@ async def _explain_stuck(session: Session, deployment: Deployment) -> str:
     if deployment.view is None:
         return ""
     from .copies import read_live
+    from .explain import explain_waiting
 
     try:
         live = await read_live(session, deployment.view)
     except FluxCloudError as error:
         return str(error)
     parts = [f"{row['node']}: {row['stage']}" for row in live if row["stage"] not in ("", "running")]
-    return "; ".join(parts)
+    return "; ".join((*parts, *await explain_waiting(session, deployment.view.app.name)))

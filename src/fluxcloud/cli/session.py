@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..ids import NodeId, render_node
-from ..ledger.apps.model import ASSIGN
+from ..ledger.apps.model import ASSIGN, App
 from ..ledger.liveness.model import CASES, SEATS
 from ..ledger.nodes.model import NODES
 from ..sdk.client import Chain, load_genesis
+from ..sdk.sessions import CapSigner, SessionStore
 from ..sdk.wallet import Wallet
-from .context import Context, load_context
+from .context import Context, find_session_dir, load_context
 from .control import ask_control
 from .layout import Layout, load_network
 from .output import CliError
@@ -34,6 +35,10 @@ class Session:
     @cached_property
     def wallet(self) -> Wallet:
         return Wallet.load(Path(self.context.key))
+
+    def get_signer(self, app: App) -> CapSigner:
+        """What signs for this app towards nodes: a session that the account signs once and that is kept here."""
+        return SessionStore(find_session_dir(self.context), self.chain.chain_id).get(app, self.wallet)
 
     @property
     def layout(self) -> Layout:

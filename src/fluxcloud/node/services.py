@@ -23,6 +23,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 FRESH_S = 5.0
+RENEW_S = 0.5
 KEPT_S = CAP_MS_MAX / 1000
 ANSWERS_MAX = 1_024
 
@@ -43,6 +44,7 @@ class Answers(Generic[K, V]):
         self._read = read
         self._now = now
         self._kept: dict[K, tuple[float, V]] = {}
+        self._renewed_s: dict[K, float] = {}
 
     async def get(self, key: K) -> V:
         """Raises what reading raises, where nothing is kept."""
@@ -61,6 +63,17 @@ class Answers(Generic[K, V]):
             self._kept[key] = (self._now(), value)
         return value
 
+    async def renew(self, key: K) -> V:
+        """As `get`, but not from what is kept; at most once each RENEW_S, else strangers could make us ask for ever."""
+        if self._now() - self._renewed_s.get(key, -RENEW_S) >= RENEW_S:
+            if len(self._renewed_s) >= ANSWERS_MAX:
+                self._renewed_s.clear()
+            self._renewed_s[key] = self._now()
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept[key] = (kept[0] - FRESH_S, kept[1])
+        return await self.get(key)
+
 
 def build_api_context(parts: Parts, shown: Shown) -> ApiContext:
     """Everything that the API's handlers need of this node."""
@@ -78,6 +91,7 @@ def build_api_context(parts: Parts, shown: Shown) -> ApiContext:
         assign = await chain.read(ASSIGN, node_id)
         return frozenset(entry.app for entry in assign.entries) if assign is not None else frozenset()
 
+    authorities = Answers(read_authority, now)
     assigned = Answers(read_assigned, now)
 
     async def is_holder(node_id: NodeId, app_id: AppId) -> bool:
@@ -91,7 +105,8 @@ def build_api_context(parts: Parts, shown: Shown) -> ApiContext:
         get_status=lambda: show_status(parts, shown),
         list_copies=shown.list_copies,
         find_copy=shown.find_copy,
-        read_authority=Answers(read_authority, now).get,
+        read_authority=authorities.get,
+        renew_authority=authorities.renew,
         get_hot_key=Answers(read_hot_key, now).get,
         is_holder=is_holder,
         get_push_bytes_max=shown.get_push_bytes_max,

@@ -73,8 +73,15 @@ def _show_copy(
         "role": entry.role,
         "phase": entry.phase,
         "stage": stage,
+        "ports": list(_show_ports(copy)),
         "components": list(_show_components(state, runs_as, observed)),
     }
+
+
+def _show_ports(copy: DesiredCopy) -> Iterator[dict[str, Any]]:
+    for part in copy.group.components:
+        for port in part.ports:
+            yield {"component": part.name, "name": port.name, "port": port.port, "protocol": port.protocol}
 
 
 def _show_components(state: CopyState | None, runs_as: CopyKey, observed: Observed) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ same bundle again goes on where this stopped. Source: APPS.md 4.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,6 +21,7 @@ from .apps import AppView, read_app
 from .bundle import Bundle
 from .client import Chain
 from .nodes import NodeClient
+from .sessions import CapSigner
 from .wallet import Wallet
 
 POLL_S = 0.1
@@ -53,6 +54,7 @@ class Deployment:
     bundle: Bundle
     chain_id: str
     wait_spares: bool = True
+    get_signer: Callable[[App], CapSigner] | None = None  # signs for the app towards nodes; the wallet where None
     app_id: AppId = field(default=AppId(b""), init=False)
     view: AppView | None = field(default=None, init=False)
     _pushes: dict[tuple[bytes, str], asyncio.Task[None]] = field(default_factory=dict, init=False)
@@ -134,9 +136,10 @@ class Deployment:
         node = await self.chain.read(NODES, node_id)
         if node is None:
             return
+        signer = self.get_signer(app) if self.get_signer else self.wallet
         for attempt in range(PUSH_TRIES):
             try:
-                async with NodeClient(self.chain_id, node, app, self.wallet) as client:
+                async with NodeClient(self.chain_id, node, app, signer) as client:
                     for blob in blobs:
                         await client.push_blob(blob, self.bundle.store.path(blob))
                 return

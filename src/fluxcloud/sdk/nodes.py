@@ -17,12 +17,13 @@ from urllib.parse import quote
 import aiohttp
 
 from ..capability import Action, AppAuthority, Asked, make_cap, render_authorization
-from ..errors import Permanent, Rejected, Temporary
+from ..errors import Rejected, Temporary
 from ..ids import Address, AppId, NodeId, render_app, render_node
 from ..ledger.apps.model import App
 from ..ledger.nodes.model import Node
 from ..tls import client_context
-from .wallet import Wallet
+from .sessions import CapSigner
+from .tunnel import REASON_HEADER
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 30.0
@@ -32,12 +33,12 @@ CHUNK_BYTES = 256 * 1024
 class NodeClient:
     """Asks one node about one app. Use as an async context manager."""
 
-    def __init__(self, chain_id: str, node: Node, app: App, wallet: Wallet) -> None:
+    def __init__(self, chain_id: str, node: Node, app: App, signer: CapSigner) -> None:
         self.node_id = NodeId(node.id)
         self._chain_id = chain_id
         self._app = AppId(app.id)
         self._authority = AppAuthority(Address(app.owner), app.session_epoch)
-        self._wallet = wallet
+        self._signer = signer
         self._url = f"https://{node.endpoint.host}:{node.endpoint.api_port}"
         self._name = render_node(self.node_id)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
@@ -92,18 +93,27 @@ class NodeClient:
     async def open_exec(
         self, generation: int, component: str, argv: tuple[str, ...], *, tty: bool
     ) -> aiohttp.ClientWebSocketResponse:
-        """A WebSocket in the form that `node/api/exec.py` describes. Raises Rejected where the node refuses."""
+        """A WebSocket in the form that `node/api/exec.py` describes. Raises Rejected by the node's code."""
         query = [("arg", arg) for arg in argv] + ([("tty", "1")] if tty else [])
+        return await self._open_socket(self._path("exec", generation, component), "exec", query)
+
+    async def open_forward(self, generation: int, port: int) -> aiohttp.ClientWebSocketResponse:
+        """A WebSocket to a port of a copy, for `tunnel.join`. Raises Rejected by the node's code."""
+        return await self._open_socket(self._path("forward", generation, str(port)), "forward", [])
+
+    async def _open_socket(
+        self, path: str, action: Action, query: list[tuple[str, str]]
+    ) -> aiohttp.ClientWebSocketResponse:
         try:
             return await self._session.ws_connect(
-                self._url + self._path("exec", generation, component),
+                self._url + path,
                 params=query,
-                headers=self._authorize("exec"),
+                headers=self._authorize(action),
                 server_hostname=self._name,
                 max_msg_size=1 << 20,
             )
         except aiohttp.WSServerHandshakeError as error:
-            raise Permanent(f"{self._name} refuses exec: {error.message} ({error.status})") from error
+            raise _read_handshake_failure(error, self._name) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Temporary(f"node {self._name} can't be reached: {error}") from error
 
@@ -112,7 +122,7 @@ class NodeClient:
 
     def _authorize(self, action: Action) -> dict[str, str]:
         asked = Asked(self._chain_id, self._app, self.node_id, action, time.time_ns() // 1_000_000)
-        return {"Authorization": render_authorization(self._wallet.sign_cap(make_cap(asked, self._authority)))}
+        return {"Authorization": render_authorization(self._signer.sign_cap(make_cap(asked, self._authority)))}
 
     def _request(self, method: str, path: str, action: Action, *, missing_ok: bool = False, **options: Any) -> _Request:
         options["headers"] = self._authorize(action) | options.get("headers", {})
@@ -164,6 +174,14 @@ async def _read_failure(response: aiohttp.ClientResponse, name: str) -> Exceptio
             return Rejected(f"node {name} does not allow this", code="capability/3")
         return Temporary(f"node {name} answered {response.status}")
     return Temporary(message) if response.status in (429, 503) else Rejected(message, code=code)
+
+
+def _read_handshake_failure(error: aiohttp.WSServerHandshakeError, name: str) -> Exception:
+    """What aiohttp keeps of the answer has no body, so the node says it in a header, too."""
+    code, _, message = (error.headers.get(REASON_HEADER, "") if error.headers else "").partition(" ")
+    if error.status in (429, 503) or not code:
+        return Temporary(message or f"node {name} answered {error.status}")
+    return Rejected(message, code=code)
 
 
 async def _read_chunks(path: Path) -> AsyncIterator[bytes]:

@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from ..capability import Cap, SignedCap, sign_cap
+from ..capability import Cap, Session, SignedCap, SignedSession, sign_cap, sign_session
 from ..crypto import PrivateKey, Sig, address_of_ed25519
 from ..errors import ConfigError
 from ..ids import KIND_ED25519, Address, TxId
@@ -47,6 +47,10 @@ class Wallet:
     def sign_cap(self, cap: Cap) -> SignedCap:
         """A capability for one app on one node, as its owner gives it."""
         return sign_cap(cap, self._key)
+
+    def sign_session(self, session: Session) -> SignedSession:
+        """The account's word that the session's key may sign capabilities for an app."""
+        return sign_session(session, self._key)
 
 
 def sign_with(key: PrivateKey, tx_id: TxId) -> Sig:

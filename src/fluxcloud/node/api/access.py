@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from ...capability import Action, Asked, CapabilityRefused, check_cap, check_sibling_cap, parse_authorization
+from ...capability import (
+    Action,
+    AppAuthority,
+    Asked,
+    Cap,
+    CapabilityRefused,
+    SignedCap,
+    check_cap,
+    check_sibling_cap,
+    parse_authorization,
+)
 from ...ids import AppId, NodeId, parse_app
 from ..runtime.base import CopyKey
 from .answers import BadRequest, NotHere
@@ -22,7 +32,7 @@ async def authorize(context: ApiContext, header: str, action: Action, app: AppId
         raise NotHere("app: the ledger knows no such app")
     asked = Asked(context.chain_id, subject, context.node_id, action, context.unix_ms())
     if not cap.holder:
-        check_cap(signed, cap, asked, authority)
+        await _check_owner(context, signed, cap, asked, authority)
         return subject
     holder = NodeId(cap.holder)
     hot = await context.get_hot_key(holder)
@@ -30,6 +40,20 @@ async def authorize(context: ApiContext, header: str, action: Action, app: AppId
     if not await context.is_holder(holder, subject):
         raise CapabilityRefused("holder: this node runs no copy of the app")
     return subject
+
+
+async def _check_owner(context: ApiContext, signed: SignedCap, cap: Cap, asked: Asked, authority: AppAuthority) -> None:
+    """As `check_cap`. What is refused by what was known of the app is judged by what the ledger says now.
+
+    So whoever has just revoked sessions, or got the app, is let in at once.
+    """
+    try:
+        check_cap(signed, cap, asked, authority)
+    except CapabilityRefused:
+        renewed = await context.renew_authority(asked.app)
+        if renewed is None or renewed == authority:
+            raise
+        check_cap(signed, cap, asked, renewed)
 
 
 def parse_copy(context: ApiContext, app: str, generation: str) -> tuple[AppId, CopyKey]:

@@ -12,6 +12,7 @@ from aiohttp import web
 from ...capability import BadCapability, CapabilityExpired, CapabilityRefused
 from ...errors import Permanent, Rejected, Temporary
 from ...images.errors import MissingBlob, StoreFull, TooBig
+from ...sdk.tunnel import REASON_HEADER
 from ..execute import is_disk_full
 
 _log = logging.getLogger(__name__)
@@ -46,7 +47,14 @@ class TooMany(Rejected):
     CODE = "node/3"
 
 
-_STATUS |= {NotHere: 404, TooMany: 429}
+class NothingListens(Rejected):
+    """Nothing listens on a port of a copy."""
+
+    CODE = "node/4"
+
+
+_STATUS |= {NotHere: 404, TooMany: 429, NothingListens: 502}
+_REASON_CHARS_MAX = 400
 
 
 def answer_json(value: Any, status: int = 200) -> web.Response:
@@ -55,6 +63,8 @@ def answer_json(value: Any, status: int = 200) -> web.Response:
 
 def answer_error(code: str, message: str, status: int, *, retry_after_s: float = 0.0) -> web.Response:
     response = answer_json({"code": code, "message": message}, status)
+    reason = f"{code} {message}".encode("ascii", "replace").decode()[:_REASON_CHARS_MAX]
+    response.headers[REASON_HEADER] = "".join(char if char.isprintable() else " " for char in reason)
     if retry_after_s > 0:
         response.headers["Retry-After"] = str(max(1, round(retry_after_s)))
     return response

@@ -17,6 +17,7 @@ class ApiContext:
     """`list_copies` and `get_status` give what is shown as JSON. `find_copy`: the key under which the engine knows it.
 
     `get_push_bytes_max`: what the app's spec allows to push here, None where it is not assigned here.
+    `read_authority` may be a few seconds old, `renew_authority` is not (it is rationed: then it is the other's answer).
     `is_holder`: whether the ledger has given the node a copy of the app. Times in seconds are monotonic.
     """
 
@@ -28,6 +29,7 @@ class ApiContext:
     list_copies: Callable[[AppId], list[dict[str, Any]]]
     find_copy: Callable[[CopyKey], CopyKey]
     read_authority: Callable[[AppId], Awaitable[AppAuthority | None]]
+    renew_authority: Callable[[AppId], Awaitable[AppAuthority | None]]
     get_hot_key: Callable[[NodeId], Awaitable[bytes | None]]
     is_holder: Callable[[NodeId, AppId], Awaitable[bool]]
     get_push_bytes_max: Callable[[AppId], int | None]

@@ -17,6 +17,7 @@ from .blobs import Blobs
 from .context import ApiContext
 from .copies import Copies
 from .exec import Exec
+from .forward import Forward
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ BODY_BYTES_MAX = 64 * 1024
 
 def build_app(context: ApiContext) -> web.Application:
     app = web.Application(middlewares=[answer_errors], client_max_size=BODY_BYTES_MAX)
-    for part in (Copies(context), Blobs(context), Exec(context)):
+    for part in (Copies(context), Blobs(context), Exec(context), Forward(context)):
         app.add_routes(part.list_routes())
     return app
 
