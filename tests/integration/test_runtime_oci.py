@@ -119,6 +119,13 @@ class TestOci(ContainerContract):
 
         await wait_for(gone)
 
+    async def test_a_start_passes_through_no_end(self, runtime: Runtime, engine: Engine) -> None:
+        await runtime.create(make_copy(engine, component(engine, "web", shell("sleep 0.1; exit 3"))))
+        for restarts in range(3):
+            phases = await observe_start(runtime)
+            assert set(phases) <= {("created", restarts), ("running", restarts), ("created", restarts - 1)}
+            await wait_phase(runtime, "exited")
+
     async def test_a_killed_relay_comes_back(self, runtime: Runtime, engine: Engine) -> None:
         await self.start(runtime, engine, SERVE, ports=(8080,))
         await wait_for(lambda: fetch(runtime.get_endpoint(KEY, 8080)))
@@ -344,7 +351,7 @@ async def test_without_containers_only_hello_runs(
         await runtime.prepare(hello)
         env = (("FLUXCLOUD_APP", "shop"), ("FLUXCLOUD_NODE", "n1"), ("FLUXCLOUD_SLOT", "2"))
         await runtime.create(make_copy(engine, ComponentSpec("web", hello, env=env, ports=(8080,))))
-        await runtime.start(KEY, "web")
+        assert set(await observe_start(runtime)) <= {("created", 0), ("running", 0)}
         page = await wait_for(lambda: fetch(runtime.get_endpoint(KEY, 8080)))
         assert b"Hello from shop" in page
         assert b"slot <b>2</b>" in page
@@ -354,6 +361,17 @@ async def test_without_containers_only_hello_runs(
         await runtime.remove(KEY)
         await runtime.close()
     assert engine.leftovers() == []
+
+
+async def observe_start(runtime: Runtime) -> list[tuple[str, int]]:
+    """Phase and restarts, as often as they can be looked at while a component starts."""
+    starting, seen = asyncio.create_task(runtime.start(KEY, "web")), []
+    while not starting.done():
+        await asyncio.sleep(0)
+        state = await get_state(runtime)
+        seen.append((state.phase, max(state.restarts, 0)))
+    await starting
+    return seen
 
 
 def find_root(runtime: Runtime) -> Path:

@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hashlib
 import os
 import signal
 import subprocess
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from ...images.unpack import Owner
 from ..images.cache import ImageCache, UnpackedImage
 from .base import (
     ComponentSpec,
+    ComponentState,
     CopyKey,
     CopySpec,
     CopyState,
@@ -41,21 +40,20 @@ from .base import (
 from .children import keep_child, reap_children
 from .component import Launch, get_image_base, get_signal, launch, make_component, plan_launch, run_shim
 from .execute import ExecTarget, build_request, start_exec
-from .layout import ComponentPaths, CopyPaths, Layout, validate_component
+from .idrange import choose_ids
+from .layout import CopyPaths, Layout, validate_component
 from .logs import read_log
-from .machine import IDS_FIRST, IDS_PER_COPY, Machine, observe_machine
+from .machine import Machine, observe_machine
 from .plain import build_plain_command, validate_plain
 from .pod import build_pod_command, get_holder, is_pod_alive, start_pod
 from .process import find_user
-from .procs import get_boot_id, is_alive, open_pidfd, read_ref, send_signal
-from .record import BrokenRecord, CopyRecord, get_container, has_begun, observe_component, read_record, write_record
+from .procs import get_boot_id, open_pidfd, read_ref, send_signal
+from .record import BrokenRecord, CopyRecord, get_container, observe_component, read_record, write_record
 from .removal import kill_copy, name_group, remove_folders
+from .shims import KILL_TIMEOUT_S, await_container, await_shim, end_shim
 from .usage import measure_usage, read_listening
-from .waiting import read_until, wait_readable
+from .waiting import wait_readable
 
-_IDS_RANGES = 30_000
-_START_TIMEOUT_S = 15.0
-_KILL_TIMEOUT_S = 10.0
 _ENDING_S = 2.0
 
 
@@ -69,6 +67,7 @@ class OciRuntime:
         self._store = ContentStore(config.store)
         self._locks: defaultdict[CopyKey, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._watched: dict[int, int] = {}  # pid of a shim -> its pidfd
+        self._starting: set[tuple[CopyKey, str]] = set()
         self._changed = asyncio.Event()
         self._image_lock = asyncio.Lock()
         self._machine: Machine | None = None
@@ -105,7 +104,7 @@ class OciRuntime:
             for component in copy.components:
                 validate_component(component.name)
                 get_signal(component.stop_signal)
-            record = CopyRecord(copy, self._choose_ids(copy.key))
+            record = CopyRecord(copy, choose_ids(self._get_machine(), self._layout, copy.key))
             try:
                 with _engine_errors(f"create copy {paths.folder.name}"):
                     await asyncio.to_thread(self._make_folders, paths, record)
@@ -124,7 +123,11 @@ class OciRuntime:
             with _engine_errors(f"start {component} of copy {paths.folder.name}"):
                 if not is_pod_alive(paths):
                     await self._start_pod(paths, record)
-                await self._start_component(paths, record, spec)
+                self._starting.add((key, component))
+                try:
+                    await self._start_component(paths, record, spec)
+                finally:
+                    self._starting.discard((key, component))
             self._changed.set()
 
     async def stop(self, key: CopyKey, component: str, *, grace_s: float) -> None:
@@ -143,7 +146,7 @@ class OciRuntime:
                 return
             if not send_signal(container, signal.SIGKILL):
                 send_signal(shim, signal.SIGKILL)
-            if not await wait_readable(descriptor, _KILL_TIMEOUT_S):
+            if not await wait_readable(descriptor, KILL_TIMEOUT_S):
                 raise Temporary(f"{component} of copy {paths.folder.name} does not end")
         finally:
             os.close(descriptor)
@@ -232,25 +235,6 @@ class OciRuntime:
                 validate_plain(image, spec)
             make_component(self._get_machine(), paths.component(spec.name), record, spec, image)
 
-    def _choose_ids(self, key: CopyKey) -> int:
-        """The first host id of a new copy. Other runtimes on this machine draw from the same ranges: hence the hash."""
-        machine = self._get_machine()
-        if not (machine.as_root and machine.contained):
-            return 0
-        if not machine.own_ids:
-            return IDS_FIRST
-        taken = set()
-        for other in self._layout.list_keys():
-            with contextlib.suppress(BrokenRecord):
-                record = read_record(self._layout.copy(other))
-                taken.add(record.ids if record else 0)
-        seed = int(hashlib.sha256(f"{self._layout.root} {key.app} {key.generation}".encode()).hexdigest()[:12], 16)
-        for step in range(_IDS_RANGES):
-            ids = IDS_FIRST + (seed + step) % _IDS_RANGES * IDS_PER_COPY
-            if ids not in taken:
-                return ids
-        raise Temporary(f"all {_IDS_RANGES} ranges of ids are in use")
-
     async def _start_pod(self, paths: CopyPaths, record: CopyRecord) -> None:
         """What still runs of the copy is in namespaces that nothing can join any more, so it ends first."""
         await asyncio.to_thread(kill_copy, paths, self._get_machine().cgroups)
@@ -268,7 +252,7 @@ class OciRuntime:
         image = self._get_image(spec.image)
         holder = get_holder(paths).pid
         plan = plan_launch(machine, folder, record, spec, image, holder) if machine.contained else None
-        await self._end_shim(folder)
+        await end_shim(folder)
         starts = observe_component(folder, spec.name).restarts + 2 if folder.starts.exists() else 1
         for path in (folder.shim, folder.exit, folder.status):
             path.unlink(missing_ok=True)
@@ -276,31 +260,21 @@ class OciRuntime:
         if plan is None:
             command = build_plain_command(self._layout, record, spec, folder)
             folder.args.touch()
-            self._adopt_child(run_shim(command.argv, (), command.env), paths)
+            shim = run_shim(command.argv, (), command.env)
+            self._adopt_child(shim)
+            await await_shim(folder, shim)
             return
         reader, writer = os.pipe()
         try:
             shim = await asyncio.to_thread(self._launch, paths, plan, writer)
             os.close(writer)
             writer = -1
-            self._adopt_child(shim, paths)
-            await self._await_container(paths, spec.name, reader)
+            self._adopt_child(shim)
+            await await_container(folder, reader)
         finally:
             os.close(reader)
             if writer >= 0:
                 os.close(writer)
-
-    async def _end_shim(self, folder: ComponentPaths) -> None:
-        """The shim of the start before may still be writing down how it ended."""
-        shim = read_ref(folder.shim)
-        descriptor = open_pidfd(shim) if shim else None
-        if descriptor is not None:
-            try:
-                if not await wait_readable(descriptor, _START_TIMEOUT_S):
-                    send_signal(shim, signal.SIGKILL)
-                    await wait_readable(descriptor, _KILL_TIMEOUT_S)
-            finally:
-                os.close(descriptor)
 
     def _launch(self, paths: CopyPaths, plan: Launch, writer: int) -> subprocess.Popen[bytes]:
         cgroups = self._get_machine().cgroups
@@ -308,18 +282,7 @@ class OciRuntime:
         folders = cgroups.create(name, plan.spec) if cgroups else []
         return launch(self._get_machine(), plan, folders, cgroups.get_oom_file(name) if cgroups else None, writer)
 
-    async def _await_container(self, paths: CopyPaths, component: str, reader: int) -> None:
-        """Until bubblewrap has started the command, or has failed to; the latter shows as the phase `exited`."""
-        await read_until(reader, (b"}",), _START_TIMEOUT_S)
-        folder = paths.component(component)
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while is_alive(read_ref(folder.shim)) and time.monotonic() < deadline:
-            container = get_container(folder)
-            if container is not None and has_begun(container):
-                return
-            await asyncio.sleep(0.001)
-
-    def _adopt_child(self, shim: subprocess.Popen[bytes], paths: CopyPaths) -> None:
+    def _adopt_child(self, shim: subprocess.Popen[bytes]) -> None:
         keep_child(shim)
         descriptor = os.pidfd_open(shim.pid)
         self._watched[shim.pid] = descriptor
@@ -350,10 +313,16 @@ class OciRuntime:
             record = read_record(paths)
             if record is None:
                 return None  # being made, or being removed
-            states = tuple(observe_component(paths.component(c.name), c.name) for c in record.spec.components)
-            return CopyState(key, states, record.spec.labels)
+            states = (observe_component(paths.component(c.name), c.name) for c in record.spec.components)
+            return CopyState(key, tuple(self._hide_end(key, state) for state in states), record.spec.labels)
         except (BrokenRecord, ValueError) as error:
             return CopyState(key, (), broken=str(error))
+
+    def _hide_end(self, key: CopyKey, state: ComponentState) -> ComponentState:
+        """While a component starts, its files tell of the end before, or look as if its shim had been killed."""
+        if state.phase == "exited" and (key, state.name) in self._starting:
+            return ComponentState(state.name, "created", restarts=state.restarts)
+        return state
 
     def _remove_leftovers(self) -> None:
         """Copies whose making or removal was interrupted, with all that still runs of them."""

@@ -65,7 +65,7 @@ def open_pidfd(ref: ProcessRef) -> int | None:
     """A descriptor that becomes readable when the process ends; None when it has ended."""
     try:
         descriptor = os.pidfd_open(ref.pid)
-    except (ProcessLookupError, OSError):
+    except OSError:
         return None
     if is_alive(ref):
         return descriptor
