@@ -31,7 +31,9 @@ class NodeConfig(Section, frozen=True):
     api_port: Port = 16_127
     ingress_port: Port = 16_128
     probe_port: Port = 16_129
-    runtime: Literal["oci"] = "oci"
+    runtime: Literal["oci", "docker"] = "oci"
+    docker_socket: str = "/var/run/docker.sock"
+    docker_subnets: str = "10.201.0.0/16"
     proxy: ProxyEngine = "embedded"
     store_mib_max: Annotated[int, Meta(ge=64, le=2**30)] = 20_480
     private_registries: list[str] = field(default_factory=list)

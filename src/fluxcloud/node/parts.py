@@ -35,6 +35,7 @@ from .inbox import Inbox
 from .observe import HealthBook, Observer
 from .report import Reporter
 from .runtime.base import Isolation, Runtime, RuntimeConfig
+from .runtime.docker.engine import DockerRuntime
 from .runtime.oci import OciRuntime
 from .specs import SpecBook
 from .view import LedgerView, list_own_keys
@@ -102,9 +103,11 @@ async def open_parts(
 
 
 def make_runtime(config: NodeConfig) -> Runtime:
-    """The engine that the configuration names."""
+    """The engine that the configuration names. Raises ConfigError."""
     home = config.home_path
-    return OciRuntime(RuntimeConfig(root=home / "runtime", node=config.id, store=home / "store"))
+    extra = {"socket": config.docker_socket, "subnets": config.docker_subnets}
+    found = RuntimeConfig(root=home / "runtime", node=config.id, store=home / "store", extra=extra)
+    return DockerRuntime(found) if config.runtime == "docker" else OciRuntime(found)
 
 
 def _assemble(

@@ -99,10 +99,7 @@ class Layout:
 
     def copy(self, key: CopyKey) -> CopyPaths:
         """Raises Permanent for a name that can't be a folder's."""
-        if not _APP.fullmatch(key.app) or not 0 <= key.generation < 2**64:
-            raise Permanent(
-                f"copy {key.app[:80]!r}/{key.generation}: allowed are an app id of letters, digits, - and _"
-            )
+        validate_key(key)
         name = f"{key.app}.{key.generation}"
         return CopyPaths(self.copies / name, self._sockets / hashlib.sha256(name.encode()).hexdigest()[:10])
 
@@ -126,6 +123,12 @@ class Layout:
         if not link.is_symlink():
             link.symlink_to(self._sockets)
         return link
+
+
+def validate_key(key: CopyKey) -> None:
+    """Raises Permanent: a copy's name is a folder's, or a container's."""
+    if not _APP.fullmatch(key.app) or not 0 <= key.generation < 2**64:
+        raise Permanent(f"copy {key.app[:80]!r}/{key.generation}: allowed are an app id of letters, digits, - and _")
 
 
 def validate_component(name: str) -> None:
