@@ -12,7 +12,7 @@ from ..ledger.apps.model import APPS
 from ..sdk.apps import AppView, find_app, find_view, read_app
 from .common import require_yes, verb, with_context
 from .eventlog import collect_app_events, render_events
-from .explain import explain_app, render_explanation
+from .explain import explain_app, explain_waiting, render_explanation
 from .output import USAGE, CliError, Output, render_table
 from .ps import build_rows, render_rows
 from .session import Session, open_session
@@ -136,10 +136,14 @@ async def scale_command(app: str, replicas: int, group: str | None, context_name
     async with open_session(context_name) as session:
         view = await find_view(session.chain, app)
         chosen = _choose_group(view, group)
-        await session.chain.submit((ScaleGroup(app=view.id, group=chosen, replicas=replicas),), session.wallet)
+        message = ScaleGroup(app=view.id, group=chosen, replicas=replicas)
+        done = await session.chain.submit((message,), session.wallet)
+        waiting = await explain_waiting(session, view.app.name, done.height)
+    for line in waiting:
+        output.progress(f"no node for {line}")
     if replicas < 3:
         output.progress(f"{replicas} of {chosen}: not redundant, a node's death is felt")
-    body = {"app": view.app.name, "group": chosen, "replicas": replicas}
+    body = {"app": view.app.name, "group": chosen, "replicas": replicas, "waiting": waiting}
     output.data("scale/1", body, f"{view.app.name}/{chosen} goes to {replicas}; `fluxcloud ps {view.app.name} --watch`")
 
 

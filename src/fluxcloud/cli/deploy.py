@@ -23,6 +23,8 @@ from .visit import count_answers
 
 SPEC_FILES = ("fluxcloud.yaml", "fluxcloud.yml")
 ANSWER_TIMEOUT_S = 10.0
+RECENT_BLOCKS = 2_000
+"""How far back to look for why a slot waits."""
 
 
 @click.command("deploy")
@@ -171,4 +173,5 @@ async def _explain_stuck(session: Session, deployment: Deployment) -> str:
     except FluxCloudError as error:
         return str(error)
     parts = [f"{row['node']}: {row['stage']}" for row in live if row["stage"] not in ("", "running")]
-    return "; ".join((*parts, *await explain_waiting(session, deployment.view.app.name)))
+    recent = (await session.chain.status()).height - RECENT_BLOCKS
+    return "; ".join((*parts, *await explain_waiting(session, deployment.view.app.name, recent)))

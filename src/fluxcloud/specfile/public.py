@@ -8,7 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ..errors import Rejected
 from ..ledger.apps.spec import Spec
+
+
+class PublicSecret(Rejected):
+    """What looks like a secret would be public."""
+
+    CODE = "spec/5"
+
 
 _NAME = re.compile(
     r"(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL)|(^|_)(PASS|PWD|SALT)$|(^|_|API|ACCESS)KEY(S?|_BASE|_BASE64)$",
@@ -39,10 +47,22 @@ def is_secret_file(path: str, content: bytes) -> bool:
     return bool(_FILE.search(path) or _PRIVATE_KEY.search(content))
 
 
-def find_public_secrets(spec: Spec) -> Iterator[str]:
-    """Paths of what looks secret in a spec."""
+def find_public_secrets(spec: Spec, allowed: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Paths of what looks secret in a spec. `allowed`: variables and files that may be public all the same."""
     for group in spec.groups:
         for component in group.components:
             path = f"groups.{group.name}.components.{component.name}"
-            yield from (f"{path}.env.{name}" for name, value in component.env if looks_secret(name, value))
-            yield from (f"{path}.files.{file}" for file, content in component.files if is_secret_file(file, content))
+            variables = (name for name, value in component.env if looks_secret(name, value))
+            files = (file for file, content in component.files if is_secret_file(file, content))
+            yield from (f"{path}.env.{name}" for name in variables if name not in allowed)
+            yield from (f"{path}.files.{file}" for file in files if file not in allowed)
+
+
+def refuse_public_secrets(spec: Spec, allowed: frozenset[str]) -> None:
+    """Raises PublicSecret (spec/5) naming all that looks secret and is not allowed."""
+    found = list(find_public_secrets(spec, allowed))
+    if found:
+        raise PublicSecret(
+            f"{', '.join(found)}: looks secret, and everybody can read a spec",
+            hint="take it out (secrets come in a later version); where it is no secret: --public-env NAME",
+        )

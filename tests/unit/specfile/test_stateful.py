@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from fluxcloud.ledger.apps.spec import Component, Group, Spec
-from fluxcloud.specfile.public import find_public_secrets, is_secret_file, looks_secret
+from fluxcloud.specfile.public import (
+    PublicSecret,
+    find_public_secrets,
+    is_secret_file,
+    looks_secret,
+    refuse_public_secrets,
+)
 from fluxcloud.specfile.stateful import LABEL, NeedsChoice, Reason, apply_choice, check_stateful, find_known
 
 
@@ -108,3 +114,7 @@ def test_public_secrets_of_a_spec() -> None:
     spec = Spec(name="shop", groups=(Group(name="main", components=(component,)),))
     path = "groups.main.components.app"
     assert list(find_public_secrets(spec)) == [f"{path}.env.API_KEY", f"{path}.files./root/.netrc"]
+    refuse_public_secrets(spec, frozenset(("API_KEY", "/root/.netrc")))
+    with pytest.raises(PublicSecret, match=r"app\.files\./root/\.netrc: looks secret") as refused:
+        refuse_public_secrets(spec, frozenset(("API_KEY",)))
+    assert "--public-env" in refused.value.hint
