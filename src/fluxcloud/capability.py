@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from .codec import Codec, Record, compute_hash, encode
-from .crypto import PrivateKey, Sig, verify_ed25519, verify_signature
+from .crypto import CAPABILITY_FIRST_LINE, SESSION_FIRST_LINE, PrivateKey, Sig, verify_ed25519, verify_signature
 from .errors import Rejected
 from .ids import KIND_ED25519, Address, AppId, NodeId, render_app, render_node
 
@@ -126,7 +126,7 @@ def compute_session_hash(body: bytes) -> bytes:
 def render_cap(cap: Cap) -> str:
     """The text that btc and eth wallets sign for a capability."""
     lines = (
-        "FluxCloud capability",
+        CAPABILITY_FIRST_LINE,
         f"chain: {cap.chain_id}",
         f"app: {render_app(AppId(cap.app))}",
         f"node: {render_node(NodeId(cap.node))}",
@@ -141,7 +141,7 @@ def render_cap(cap: Cap) -> str:
 def render_session(session: Session) -> str:
     """The text that btc and eth wallets sign for a session."""
     lines = (
-        "FluxCloud session",
+        SESSION_FIRST_LINE,
         f"chain: {session.chain_id}",
         f"app: {render_app(AppId(session.app))}",
         f"key: {session.pub.hex()}",

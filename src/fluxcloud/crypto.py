@@ -116,6 +116,12 @@ def verify_secp256k1(pub: bytes, message: bytes, sig: bytes) -> bool:
         return False
 
 
+TX_FIRST_LINE = "FluxCloud transaction"
+CAPABILITY_FIRST_LINE = "FluxCloud capability"
+SESSION_FIRST_LINE = "FluxCloud session"
+"""How a text begins that a wallet signs: by its purpose, so that none can be taken for another."""
+
+
 def verify_bitcoin_message(text: str, address: Address, sig: bytes) -> bool:
     """A wallet's signed message: header byte (27..30 for an uncompressed key's hash, 31..34 compressed), r, s."""
     if not _has_kind(address, KIND_BTC) or len(sig) != _RECOVERABLE_BYTES or not 27 <= sig[0] <= 34:

@@ -1,19 +1,16 @@
 """Texts that btc and eth wallets sign: rendered from the body by the ledger itself, so what is shown is what happens.
 
-ASCII, one fact a line. The first lines of the three purposes differ, so that a login can never be a payment.
+ASCII, one fact a line.
 Source: LEDGER.md 2; tests/vectors/tx/.
 """
 
 from __future__ import annotations
 
+from ..crypto import TX_FIRST_LINE
 from ..ids import Address, TxId, render_address
 from ..units import render_flux
 from .module import Message
 from .tx import UserTx
-
-TX_FIRST_LINE = "FluxCloud transaction"
-LOGIN_FIRST_LINE = "FluxCloud login"
-CAPABILITY_FIRST_LINE = "FluxCloud capability"
 
 
 def render_text(body: UserTx, tx_id: TxId, messages: tuple[Message, ...]) -> str:

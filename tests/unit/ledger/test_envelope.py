@@ -27,7 +27,7 @@ from factories import (
 from factories_crypto import make_btc_wallet, make_eth_wallet
 from factories_vectors import check_vector
 from fluxcloud.codec import encode
-from fluxcloud.crypto import Sig
+from fluxcloud.crypto import CAPABILITY_FIRST_LINE, SESSION_FIRST_LINE, TX_FIRST_LINE, Sig
 from fluxcloud.errors import Rejected
 from fluxcloud.ids import KIND_MULTISIG, TxId, make_address
 from fluxcloud.ledger.accounts.messages import Transfer
@@ -38,7 +38,7 @@ from fluxcloud.ledger.envelope_errors import ENVELOPE_ERRORS
 from fluxcloud.ledger.nodes.messages import NodeUp
 from fluxcloud.ledger.nodes.states import set_node_state
 from fluxcloud.ledger.signatures import SignatureCache
-from fluxcloud.ledger.text import CAPABILITY_FIRST_LINE, LOGIN_FIRST_LINE, TX_FIRST_LINE, render_text
+from fluxcloud.ledger.text import render_text
 from fluxcloud.ledger.transition import check_tx
 from fluxcloud.ledger.tx import RoleTx, SignedTx, UserTx, compute_tx_id
 from fluxcloud.ledger.validators.messages import Reveal
@@ -340,7 +340,7 @@ def test_text_has_no_line_that_a_chain_id_could_add() -> None:
 
 
 def test_first_lines_differ() -> None:
-    assert len({TX_FIRST_LINE, LOGIN_FIRST_LINE, CAPABILITY_FIRST_LINE}) == 3
+    assert len({TX_FIRST_LINE, CAPABILITY_FIRST_LINE, SESSION_FIRST_LINE}) == 3
 
 
 # the cache
