@@ -50,13 +50,19 @@ def load_context(name: str | None) -> Context:
         raise CliError(f"{chosen!r} is no name of a context", exit_code=USAGE, hints=("fluxcloud -c local …",))
     path = find_data_dir() / "context.toml" if chosen == LOCAL else _contexts_dir() / f"{chosen}.toml"
     try:
-        raw = tomllib.loads(path.read_text())
+        return read_context(path)
     except FileNotFoundError:
         if chosen == LOCAL:
             message = f"no local network in {path.parent}"
             raise CliError(message, exit_code=UNREACHABLE, hints=("fluxcloud up",)) from None
         message = f"no context {chosen!r}: {path} does not exist"
         raise CliError(message, exit_code=USAGE, hints=("fluxcloud -c local …",)) from None
+
+
+def read_context(path: Path) -> Context:
+    """Raises ConfigError where the file is wrong, FileNotFoundError where there is none."""
+    try:
+        raw = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(path), f"not TOML: {error}") from error
     known = {f.name for f in fields(Context)}

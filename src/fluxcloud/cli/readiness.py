@@ -16,7 +16,7 @@ from ..ledger.nodes.model import NODES
 from ..sdk.apps import find_app, read_app
 from ..sdk.bundle import build_hello_bundle
 from ..sdk.deploy import Deployment
-from .context import load_context
+from .context import read_context
 from .layout import Layout
 from .session import Session, open_chain
 from .visit import count_answers
@@ -26,8 +26,8 @@ POLL_S = 0.05
 
 
 async def wait_network(layout: Layout) -> None:
-    """Until the ledger makes blocks, every node is active, and the gateway answers."""
-    context = load_context("local")
+    """Until the ledger makes blocks and every node is active."""
+    context = read_context(layout.context)
     async with open_chain(context) as chain:
         while True:
             try:
@@ -42,7 +42,7 @@ async def wait_network(layout: Layout) -> None:
 
 async def wait_hello(layout: Layout) -> None:
     """Deploy the hello app where it was never deployed, and wait until it is served."""
-    context = load_context("local")
+    context = read_context(layout.context)
     async with open_chain(context) as chain:
         session = Session(context, chain)
         if await chain.read(NAMES, HELLO) is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -116,11 +115,6 @@ async def open_session(context_name: str | None) -> AsyncIterator[Session]:
     context = load_context(context_name)
     async with open_chain(context) as chain:
         yield Session(context, chain)
-
-
-def count_states(states: Iterable[str]) -> str:
-    """`3 running, 1 assigned`."""
-    return ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -61,7 +61,6 @@ MODULES = (
 
 REGISTRY = Registry(MODULES)
 TABLES = REGISTRY.tables
-MESSAGES = REGISTRY.codec
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,5 +97,4 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     RevealMissed,
 )
 
-MESSAGE: Codec[Message] = Codec(reduce(or_, MESSAGE_TYPES), max_bytes=65_536)
 EVENT: Codec[Event] = Codec(reduce(or_, EVENT_TYPES))

@@ -10,13 +10,13 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...ids import AppId, NodeId, parse_node, render_node
 from ...ledger.nodes.messages import NodeStateChanged
+from ...ledger.nodes.model import NODES
 from ...sdk.apps import AppView, find_app, read_app
 from ..control import ask_control
 from ..output import TIMEOUT, CliError, Output
@@ -186,8 +186,6 @@ class FailoverDemo:
             await asyncio.sleep(POLL_S * 2)
 
     async def _is_whole(self, app_id: AppId) -> bool:
-        from ...ledger.nodes.model import NODES
-
         view = await read_app(self.session.chain, app_id)
         nodes = [node for _, node in await self.session.chain.scan(NODES)]
         return view.is_whole and all(node.state == "active" for node in nodes)
@@ -203,10 +201,13 @@ def render_result(result: dict[str, Any]) -> str:
         f"{result['requests']:,} requests, {failed['a']} failed (a), {failed['b']} (b), {failed['c']} (c), "
         f"longest {latency['max']:.0f} ms"
     ]
-    show: Callable[[float | None], str] = lambda value: "never" if value is None else f"after {value:.1f} s"  # noqa: E731
     for fault in result["faults"]:
         parts.append(
-            f"{fault['node']} ({fault['kind']}) suspect {show(fault['suspect_s'])}, "
-            f"replacement serving {show(fault['replacement_s'])}"
+            f"{fault['node']} ({fault['kind']}) suspect {_render_delay(fault['suspect_s'])}, "
+            f"replacement serving {_render_delay(fault['replacement_s'])}"
         )
     return "; ".join(parts)
+
+
+def _render_delay(value: float | None) -> str:
+    return "never" if value is None else f"after {value:.1f} s"

@@ -86,7 +86,7 @@ class LoadGenerator:
             stream.cancel()
             with suppress(asyncio.CancelledError):
                 await stream
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks)
         while self._idle:
             self._idle.popleft()[1][1].close()
 
@@ -103,7 +103,7 @@ class LoadGenerator:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 answer = await self._exchange(method)
-        except (OSError, EOFError, ValueError, TimeoutError) as error:
+        except (OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError) as error:
             self.counts.fail(kind, type(error).__name__)
             return
         self.counts.latencies_ms.append((time.monotonic() - due) * 1000)
@@ -118,7 +118,7 @@ class LoadGenerator:
         try:
             body = "Content-Length: 2\r\n\r\nhi" if method == "POST" else "\r\n"
             writer.write(f"{method} / HTTP/1.1\r\nHost: {self.host}\r\n{body}".encode())
-            answer = await _read_answer(reader, method)
+            answer = await _read_answer(reader)
         except BaseException:
             writer.transport.abort()
             raise
@@ -163,7 +163,7 @@ class LoadGenerator:
             writer.transport.abort()
 
 
-async def _read_answer(reader: asyncio.StreamReader, method: str) -> Answer:
+async def _read_answer(reader: asyncio.StreamReader) -> Answer:
     """Read one whole answer. Raises EOFError where it is cut short and ValueError where it is junk."""
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")

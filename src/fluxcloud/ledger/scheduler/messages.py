@@ -8,7 +8,6 @@ from ...codec import Record
 from ..module import Event, Lane, Message
 from .explain import Refusal
 
-Blame = Literal["app", "host"]
 AppReason = Literal["image_pull", "exit", "oom", "health"]
 HostReason = Literal["engine", "disk", "port", "deadline"]
 
@@ -19,7 +18,7 @@ class CopyReport(Record):
     app: bytes
     generation: int
     outcome: Literal["running", "ready", "stopped", "failed"]
-    reason: Literal["", "image_pull", "exit", "oom", "health", "engine", "disk", "port", "deadline"] = ""
+    reason: AppReason | HostReason | Literal[""] = ""
     detail: str = ""  # for people: ASCII, at most 200
 
 

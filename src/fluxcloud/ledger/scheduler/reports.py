@@ -6,6 +6,7 @@ Source: APPS.md 3 (blame), 4; RECORDS.md 2, 3.
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 from msgspec.structs import replace
 
@@ -19,15 +20,14 @@ from ..params import Params
 from ..state import State
 from .copies import change_copy, remove_copy
 from .errors import BadReport
-from .messages import CopyReport, NodeReport, SlotHeld
+from .messages import CopyReport, HostReason, NodeReport, SlotHeld
 from .model import NODE_FAILURES, QUEUE, NodeFailures
 from .queue import compute_backoff, make_waiting
 
 COPIES_MAX = 256
 DETAIL_CHARS_MAX = 200
 GENERATION_MAX = 2**63 - 1
-APP_REASONS = ("image_pull", "exit", "oom", "health")
-HOST_REASONS = ("engine", "disk", "port", "deadline")
+HOST_REASONS = get_args(HostReason)
 NO_NODE = b""
 """Stands for the node in a failure for which the app is to blame."""
 

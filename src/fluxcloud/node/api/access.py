@@ -56,7 +56,7 @@ async def _check_owner(context: ApiContext, signed: SignedCap, cap: Cap, asked: 
         check_cap(signed, cap, asked, renewed)
 
 
-def parse_copy(context: ApiContext, app: str, generation: str) -> tuple[AppId, CopyKey]:
+def parse_copy(app: str, generation: str) -> tuple[AppId, CopyKey]:
     """A copy as a path names it. Raises BadId (ids/1), BadRequest (node/2)."""
     app_id = parse_app(app)
     if not generation.isascii() or not generation.isdecimal() or len(generation) > 19:

@@ -112,7 +112,7 @@ def render_line(line: LogLine) -> bytes:
 async def find_component(context: ApiContext, request: web.Request, action: Action) -> tuple[CopyKey, str]:
     """The copy and component of a path, once the caller may do this. Raises as `authorize`; NotHere (node/1)."""
     info = request.match_info
-    app, key = parse_copy(context, info["app"], info["generation"])
+    app, key = parse_copy(info["app"], info["generation"])
     await authorize(context, request.headers.get("Authorization", ""), action, app)
     runs_as = context.find_copy(key)
     states = await context.runtime.observe()

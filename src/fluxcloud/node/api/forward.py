@@ -47,7 +47,7 @@ class Forward:
 
     async def get_forward(self, request: web.Request) -> web.WebSocketResponse:
         info, header = request.match_info, request.headers.get("Authorization", "")
-        app, key = parse_copy(self._context, info["app"], info["generation"])
+        app, key = parse_copy(info["app"], info["generation"])
         await authorize(self._context, header, "forward", app)
         port = parse_number(info["port"], "port", 65_535)
         self._check_port(app, key, port)
