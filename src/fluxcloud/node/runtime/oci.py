@@ -39,7 +39,7 @@ from .base import (
 )
 from .children import keep_child, reap_children
 from .component import Launch, get_image_base, get_signal, launch, make_component, plan_launch, run_shim
-from .execute import ExecTarget, build_request, start_exec
+from .exec import ExecTarget, build_request, start_exec
 from .idrange import choose_ids
 from .layout import CopyPaths, Layout, validate_component
 from .logs import read_log
