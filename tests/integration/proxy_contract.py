@@ -578,6 +578,8 @@ class Load:
                 answer = await client.ask("POST", "/", headers=key, body=f"{kind} {number}".encode())
             self.slowest_s[kind] = max(self.slowest_s[kind], time.monotonic() - began)
             self.answers.append((kind, number, answer.status))
+            if answer.get("connection") == ["close"]:
+                client = await self._world.connect()
 
     def count_failed(self, kind: str) -> int:
         return sum(status != 200 for asked, _, status in self.answers if asked == kind)

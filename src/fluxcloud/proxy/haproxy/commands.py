@@ -135,7 +135,7 @@ def _change_gateways(before: Layout, after: Layout, steps: _Steps) -> bool:
 
 
 def render_gateways(layout: Layout) -> str:
-    return "".join(live.pem for _, live in sorted(layout.peers.items()))
+    return "".join(live.pem for _, live in sorted(layout.peers.items())) or layout.nobody
 
 
 def _build_upload(name: str, pem: str, *, new: bool) -> list[Command]:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Coroutine
 from typing import Final
 
+from fluxcloud.crypto import PrivateKey
 from fluxcloud.errors import Permanent, Temporary
+from fluxcloud.tls import build_identity_cert
 
 from ..base import ProxyConfig
 from ..routes import Table
@@ -23,7 +26,7 @@ from .layout import Layout, build_layout, enlarge, forget_retired, is_short, nam
 from .maps import STATE
 from .meter import Meter
 from .peers import PeerChecks
-from .process import validate_installed
+from .process import Process, validate_installed
 from .runner import Runner
 from .stats import HaproxyStats, read_sessions
 
@@ -44,7 +47,7 @@ class HaproxyProxy:
         self._runner = Runner(config)
         self._meter = Meter()
         self._lock = asyncio.Lock()  # of what changes the layout or the process
-        self._layout = build_layout(config, Table())
+        self._layout = Layout(pool=0, slots=0)
         self._table = Table()
         self._checks = PeerChecks(config, self._tell_health)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -58,7 +61,7 @@ class HaproxyProxy:
         """Serve `table`. Raises OSError when the address is not free, ConfigError without a HAProxy that will do."""
         await validate_installed()
         self._port = self._runner.listen()
-        self._layout, self._table = build_layout(self._config, table), table
+        self._layout, self._table = build_layout(self._config, table, _make_nobody()), table
         try:
             await self._runner.start(self._layout, {})
         except BaseException:
@@ -166,21 +169,29 @@ class HaproxyProxy:
         while True:
             process = self._runner.process
             await asyncio.wait([process.exited], timeout=_LOOK_S)
-            try:
-                if not process.exited.done():
-                    await self._meter.read(process.admin, self._layout.pool)
-                    silent = 0
+            problem = "died"
+            if not process.exited.done():
+                silent = 0 if await self._hears(process) else silent + 1
+                if silent < _HUNG_LOOKS:
                     continue
-                problem = "died"
-            except AdminFailed:
-                silent += 1
                 problem = "hangs"
+                await process.kill()  # whoever holds the lock may be waiting for an answer of it
+            silent = 0
             async with self._lock:
-                if self._runner.process is process and (process.exited.done() or silent >= _HUNG_LOOKS):
+                if self._runner.process is process:
                     _log.error("haproxy %s: up -> down, starting it again", problem)
                     await self._restart()
                     _log.info("haproxy: down -> up")
-                    silent = 0
+
+    async def _hears(self, process: Process) -> bool:
+        """Whether it answers, or has a reason not to."""
+        if process.changing:
+            return True
+        try:
+            await self._meter.read(process.admin, self._layout.pool)
+        except AdminFailed:
+            return process.changing
+        return True
 
     # -- what was removed
 
@@ -207,3 +218,7 @@ class HaproxyProxy:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _make_nobody() -> str:
+    return ssl.DER_cert_to_PEM_cert(build_identity_cert(PrivateKey.generate(), "nobody"))

@@ -79,6 +79,7 @@ class Layout:
     free: tuple[int, ...] = ()
     serial: int = 0
     loaded: frozenset[str] = frozenset()
+    nobody: str = ""  # PEM that an ingress trusts while no gateway may call, for HAProxy wants one: of a key nobody has
 
 
 def name_backend(index: int) -> str:
@@ -107,11 +108,12 @@ def is_short(layout: Layout) -> bool:
     return len(layout.free) < FREE_MIN * layout.pool or len(layout.peers) > (1 - FREE_MIN) * layout.slots
 
 
-def build_layout(config: ProxyConfig, table: Table) -> Layout:
+def build_layout(config: ProxyConfig, table: Table, nobody: str = "") -> Layout:
     """The first layout for a table."""
     pool = compute_pool(len(table.routes))
     slots = compute_slots(len(table.peers)) if config.role == "edge" else 0
-    layout = Layout(pool=pool, slots=slots, serving=table.serving, free=tuple(range(pool - 1, -1, -1)))
+    free = tuple(range(pool - 1, -1, -1))
+    layout = Layout(pool=pool, slots=slots, serving=table.serving, free=free, nobody=nobody)
     peers, serial = {}, 0
     for peer in sorted(table.peers):
         serial += 1

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -60,7 +60,8 @@ async def validate_installed() -> None:
 
 
 def build_argv() -> tuple[str, ...]:
-    return ("setpriv", "--pdeathsig", "TERM", _BINARY, "-W", "-f", CONFIG_FILE)
+    """Quiet: else it would write a line for each change, for ever."""
+    return ("setpriv", "--pdeathsig", "TERM", _BINARY, "-W", "-q", "-f", CONFIG_FILE)
 
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
@@ -90,6 +91,7 @@ class Process:
         self._child = child
         self._worker = -1  # descriptor of the worker's process
         self.exited = asyncio.ensure_future(child.wait())
+        self.changing = False  # it gives way to a new worker
         self.admin: Admin
 
     @classmethod
@@ -117,16 +119,20 @@ class Process:
 
     async def reload(self, admin_name: str, timeout_s: float) -> None:
         """A new worker for what is written now; the old one finishes. Raises Permanent when it does not come up."""
+        self.changing = True
         self.admin.close()
-        self._child.send_signal(signal.SIGUSR2)
-        await self._connect(admin_name, timeout_s)
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                self._child.send_signal(signal.SIGUSR2)
+            await self._connect(admin_name, timeout_s)
+        finally:
+            self.changing = False
 
-    async def drain(self, drain_s: float, unlisten: Callable[[], None]) -> None:
-        """Take nothing new, wait for what is under way. `unlisten`: the master would keep the socket open till then."""
+    async def drain(self, drain_s: float) -> None:
+        """Wait for what is under way, once nothing new can come."""
+        self.admin.close()  # it too is something the worker waits for
         with contextlib.suppress(ProcessLookupError):
             self._child.send_signal(signal.SIGUSR1)
-        unlisten()
-        self.admin.close()  # it too is something the worker waits for
         await asyncio.wait([self.exited], timeout=drain_s)
 
     async def end(self) -> None:

@@ -53,10 +53,8 @@ class Listen:
     admin: str
 
 
-def render_files(
-    config: ProxyConfig, layout: Layout, listen: Listen, connections_max: int, nobody_pem: str
-) -> dict[str, bytes]:
-    """Every file that HAProxy reads, by its path. `nobody_pem`: trusted while no gateway is, for it wants one."""
+def render_files(config: ProxyConfig, layout: Layout, listen: Listen, connections_max: int) -> dict[str, bytes]:
+    """Every file that HAProxy reads, by its path."""
     files = {CONFIG_FILE: render_config(config, layout, listen, connections_max)}
     files[OWN_CERT] = render_identity(PrivateKey(config.key_seed), config.cert_der)
     files |= {f"errors/{status}.http": render_error_file(status) for status in _ERRORS}
@@ -65,7 +63,7 @@ def render_files(
     if config.role == "edge":
         files |= {live.ca_file: live.pem for live in layout.peers.values() if live.ca_file in layout.loaded}
     else:
-        files[GATEWAYS_CA] = render_gateways(layout) or nobody_pem
+        files[GATEWAYS_CA] = render_gateways(layout)
     return {name: text.encode() for name, text in files.items()}
 
 
@@ -165,8 +163,9 @@ def _render_edge(config: ProxyConfig) -> list[str]:
         "http-request set-header x-forwarded-host %[req.hdr(host)]",
         f"http-request set-header {ROUTE_HEADER.lower()} %[var(txn.route),field(2,|)]",
         f"http-request set-header {RETRY_STATUS_HEADER.lower()} {RETRY_STATUS}",
-        "use_backend once if !safe !keyed !{ http_first_req }",
         *_PICK_SERVER,
+        "use_backend once if !safe !keyed !{ http_first_req }",
+        _USE_BACKEND,
         *_AFTER_ANSWER,
     ]
 
@@ -187,10 +186,14 @@ _PICK_SERVER: Final = (
     "http-request disable-l7-retry if { req.hdr(transfer-encoding) -m found }",
     f"http-request set-var(txn.token) req.cook({STICKY_COOKIE}) if sticky",
     f"http-request set-var(txn.server) var(txn.token),map_str({maps.STICKY}) if sticky has_token",
+)
+
+_USE_BACKEND: Final = "use_backend %[var(txn.route),field(1,|)]"
+
+_HIDE_COOKIE: Final = (
     f"http-request replace-header cookie ^(.*;)?[[:space:]]*{STICKY_COOKIE}=[^;]*;?[[:space:]]*(.*)$ \\1\\2"
-    " if sticky has_token",
-    "http-request del-header cookie if sticky has_token !{ req.hdr(cookie) -m len gt 0 }",
-    "use_backend %[var(txn.route),field(1,|)]",
+    " if { var(txn.token) -m found }",
+    "http-request del-header cookie if { var(txn.token) -m found } !{ req.hdr(cookie) -m len gt 0 }",
 )
 
 _STRIP_ANSWER: Final = (
@@ -241,7 +244,7 @@ def _render_once() -> list[str]:
         f"  server once unix@{_ONCE}",
         "frontend once from base",
         f"  bind unix@{_ONCE} mode 600 backlog 4096",
-        *(f"  {rule}" for rule in (*_EDGE_ACLS, _FIND_ROUTE, *_PICK_SERVER)),
+        *(f"  {rule}" for rule in (*_EDGE_ACLS, _FIND_ROUTE, *_PICK_SERVER, _USE_BACKEND)),
     ]
 
 
@@ -264,7 +267,7 @@ def _render_ingress(config: ProxyConfig) -> list[str]:
         f' string "{lost.code}\\n" hdr {ERROR_HEADER} {lost.code} hdr Retry-After {lost.retry_after_s}'
         " unless { var(txn.route) -m found }",
         "http-request del-header fluxcloud- -m beg",
-        "use_backend %[var(txn.route),field(1,|)]",
+        _USE_BACKEND,
         *_AFTER_ANSWER,
         f"http-after-response set-status {RETRY_STATUS}"
         f" if {{ var(txn.retry) -m str {RETRY_STATUS} }} {{ status 502:503 }} {{ res.hdr({error}) -m found }}",
@@ -286,7 +289,7 @@ def _render_pool(config: ProxyConfig) -> list[str]:
         f"  retries {max(config.retries, _RETRIES_MIN)}",
         "  option redispatch 1",
         f"  retry-on conn-failure empty-response junk-response response-timeout {RETRY_STATUS}",
-        *(f"  {rule}" for rule in _EDGE_ANSWER),
+        *(f"  {rule}" for rule in (*_HIDE_COOKIE, *_EDGE_ANSWER)),
     ]
 
 

@@ -8,15 +8,11 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
-import ssl
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from fluxcloud.crypto import PrivateKey
-from fluxcloud.tls import build_identity_cert
-
 from ..base import ProxyConfig
-from .admin import Admin
+from .admin import Admin, AdminFailed
 from .commands import Command, build_present
 from .layout import Layout
 from .process import Process, write_files
@@ -24,6 +20,7 @@ from .render import Listen, render_files
 
 _BACKLOG: Final = 1024
 _START_S: Final = 60.0
+_STOP_S: Final = 2.0
 _DESCRIPTORS_SPARE: Final = 512
 
 
@@ -35,7 +32,6 @@ class Runner:
         self._generation = 0
         self._listener: socket.socket | None = None
         self._process: Process | None = None
-        self._nobody_pem = ssl.DER_cert_to_PEM_cert(build_identity_cert(PrivateKey.generate(), "nobody"))
 
     @property
     def process(self) -> Process:
@@ -56,11 +52,11 @@ class Runner:
             listener.bind((config.listen_host, config.listen_port))
             listener.listen(_BACKLOG)
         except OSError:
-            self.unlisten()
+            self._unlisten()
             raise
         return int(listener.getsockname()[1])
 
-    def unlisten(self) -> None:
+    def _unlisten(self) -> None:
         """Refuse connections from now on, also in processes that have inherited the socket."""
         if self._listener is not None:
             with contextlib.suppress(OSError):
@@ -88,13 +84,17 @@ class Runner:
         await self.process.admin.run(commands)
 
     async def stop(self, drain_s: float) -> None:
-        if self._process is not None:
-            if drain_s > 0 and not self._process.exited.done():
-                await self._process.drain(drain_s, self.unlisten)
-            self.unlisten()
-            await self._process.end()
-            self._process = None
-        self.unlisten()
+        """Take nothing new, let what is under way finish, for at most `drain_s`."""
+        process, self._process = self._process, None
+        if process is not None and drain_s > 0:
+            # First the worker lets go of the socket, then everybody: pulled from under it, it would not end.
+            with contextlib.suppress(AdminFailed):
+                await process.admin.ask("shutdown frontend front", _STOP_S)
+            self._unlisten()
+            await process.drain(drain_s)
+        self._unlisten()
+        if process is not None:
+            await process.end()
 
     def _write(self, layout: Layout) -> str:
         assert self._listener is not None
@@ -102,7 +102,7 @@ class Runner:
         listen = Listen(self._listener.fileno(), f"admin.{self._generation}.sock")
         write_files(
             self._config.state_dir,
-            render_files(self._config, layout, listen, self._compute_connections_max(), self._nobody_pem),
+            render_files(self._config, layout, listen, self._compute_connections_max()),
         )
         return listen.admin
 
