@@ -6,7 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from fluxcloud.images.hello import build_hello_image, find_busybox
+from fluxcloud.images.busybox import find_busybox
+from fluxcloud.images.hello import build_hello_image
 from fluxcloud.images.store import ContentStore
 from fluxcloud.node.runtime.base import ComponentSpec, CopyKey, CopySpec, RuntimeConfig
 from fluxcloud.node.runtime.oci import OciRuntime

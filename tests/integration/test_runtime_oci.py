@@ -17,7 +17,8 @@ import pytest
 
 from fluxcloud.errors import Permanent, Temporary
 from fluxcloud.images.build import Entry, build_image
-from fluxcloud.images.hello import build_hello_image, find_busybox, list_busybox
+from fluxcloud.images.busybox import find_busybox, list_busybox
+from fluxcloud.images.hello import build_hello_image
 from fluxcloud.images.manifest import Process
 from fluxcloud.images.store import ContentStore
 from fluxcloud.node.runtime import oci

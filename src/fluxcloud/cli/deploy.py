@@ -12,89 +12,37 @@ import click
 from ..errors import FluxCloudError
 from ..ids import NodeId
 from ..images.store import ContentStore
-from ..sdk.bundle import BadSource, Bundle, Registries, build_archive_bundle, build_bundle
+from ..sdk.bundle import Bundle
 from ..sdk.deploy import Deployment, Step
-from ..specfile.public import refuse_public_secrets
 from .common import Seconds, verb, with_context
 from .output import TIMEOUT, CliError, Output
 from .session import Session, open_session
-from .specsource import read_own
+from .source import Wishes, read_source, with_source
 from .visit import count_answers
 
-SPEC_FILES = ("fluxcloud.yaml", "fluxcloud.yml")
 ANSWER_TIMEOUT_S = 10.0
 RECENT_BLOCKS = 2_000
 """How far back to look for why a slot waits."""
 
 
 @click.command("deploy")
-@click.argument("source", default=".", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the app, where SOURCE is an image archive.")
-@click.option("--port", type=click.IntRange(1, 65_535), help="Port the image listens on, where it does not say.")
-@click.option("--push", is_flag=True, help="Fetch images from registries here, as this user, and send them to nodes.")
-@click.option(
-    "--public-env", multiple=True, metavar="NAME", help="A variable or file that is public though it looks secret."
-)
+@with_source
 @click.option("--timeout", "timeout_s", type=Seconds(1), default=180.0, show_default=True)
 @click.option("--detach", is_flag=True, help="Return once the ledger has it; images are then not sent.")
 @with_context
 @verb
 async def deploy_command(
-    source: Path,
-    name: str | None,
-    port: int | None,
-    push: bool,
-    public_env: tuple[str, ...],
-    timeout_s: float,
-    detach: bool,
-    context_name: str | None,
-    output: Output,
+    source: str, wishes: Wishes, timeout_s: float, detach: bool, context_name: str | None, output: Output
 ) -> None:
-    """Run an app: a folder with fluxcloud.yaml, or an image archive (docker save, OCI layout)."""
+    """Run an app.
+
+    SOURCE is a folder (fluxcloud.yaml, compose.yaml, index.html), an image archive (docker save, OCI layout), or the
+    name of an image: of the Docker daemon here (docker:NAME), or of a registry.
+    """
     with tempfile.TemporaryDirectory(prefix="fluxcloud-deploy-") as folder:
-        store = ContentStore(Path(folder))
-        bundle = await read_source(source, name, port, store, output, push=push, public_env=frozenset(public_env))
+        bundle = await read_source(source, wishes, ContentStore(Path(folder)), output)
         async with open_session(context_name) as session:
             await deploy_bundle(session, bundle, output, timeout_s=timeout_s, detach=detach)
-
-
-async def read_source(
-    source: Path,
-    name: str | None,
-    port: int | None,
-    store: ContentStore,
-    output: Output,
-    *,
-    push: bool = False,
-    public_env: frozenset[str] = frozenset(),
-) -> Bundle:
-    """The bundle of a folder or an archive. Raises Rejected that says what was looked for."""
-    if not source.exists():
-        raise BadSource(f"{source} does not exist", hint="give a folder with fluxcloud.yaml, or an image archive")
-    file = _find_spec_file(source)
-    if file is not None:
-        output.progress(f"found {file}")
-        spec = read_own(file)
-        refuse_public_secrets(spec, public_env)
-        return await build_bundle(spec, file.parent, store, output.progress, Registries(push=push))
-    if source.is_dir() and not (source / "index.json").exists():
-        hint = "write a fluxcloud.yaml; the smallest has a name and one component with an image and a port"
-        raise BadSource(f"{source} has no fluxcloud.yaml and is no OCI layout", hint=hint)
-    output.progress(f"found an image archive, {source.name}")
-    return await asyncio.to_thread(build_archive_bundle, source, name or _name_of(source), port, store)
-
-
-def _find_spec_file(source: Path) -> Path | None:
-    if source.is_file():
-        return source if source.suffix in (".yaml", ".yml") else None
-    return next((source / name for name in SPEC_FILES if (source / name).is_file()), None)
-
-
-def _name_of(archive: Path) -> str:
-    """`My_App.tar.gz` -> `my-app`."""
-    stem = archive.name.split(".")[0].lower()
-    cleaned = "".join(char if char.isascii() and char.isalnum() else "-" for char in stem)
-    return "-".join(part for part in cleaned.split("-") if part)[:40] or "app"
 
 
 async def deploy_bundle(

@@ -129,3 +129,9 @@ class PrivateImage(ImageRejected):
     """The image's registry can't be asked by nodes, so that whoever deploys has to send it."""
 
     CODE = "image/20"
+
+
+class NoBusybox(ImageRejected):
+    """The built-in web server can't be made: this machine has no static busybox."""
+
+    CODE = "image/21"

@@ -6,16 +6,13 @@ only its description: the runtime then runs `hello_server` (which behaves alike)
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from .build import Entry, build_image
+from .build import build_image
+from .busybox import find_busybox, list_busybox
 from .manifest import Image, Process
 from .store import ContentStore
 
 HELLO_LABEL = "fluxcloud.builtin"
 HELLO_PORT = 8080
-_BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
-_APPLETS = ("sh", "httpd", "cat", "chmod", "echo", "env", "id", "ls", "mkdir", "nc", "ps", "sleep", "wget")
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{app}</title>
@@ -42,18 +39,6 @@ wait
 """
 
 
-def find_busybox() -> Path | None:
-    """A busybox that needs no libraries: one that does could not run in an image of its own."""
-    for path in map(Path, _BUSYBOX):
-        if (
-            path.is_file()
-            and b"/ld-linux" not in path.read_bytes()[:4096]
-            and b"/ld-musl" not in path.read_bytes()[:4096]
-        ):
-            return path
-    return None
-
-
 def build_hello_image(store: ContentStore) -> str:
     """Store the hello image; its manifest's digest."""
     busybox = find_busybox()
@@ -65,16 +50,6 @@ def build_hello_image(store: ContentStore) -> str:
         labels={HELLO_LABEL: "hello"},
     )
     return build_image(store, list_busybox(busybox) if busybox else (), process)
-
-
-def list_busybox(busybox: Path) -> list[Entry]:
-    """The entries of a root with busybox in it."""
-    return [
-        *(Entry(name, is_folder=True) for name in ("bin", "dev", "etc", "proc", "tmp")),
-        Entry("bin/busybox", busybox, executable=True),
-        Entry("etc/passwd", b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"),
-        *(Entry(f"bin/{name}", link="busybox") for name in _APPLETS),
-    ]
 
 
 def is_hello_image(image: Image) -> bool:

@@ -30,6 +30,7 @@ from ..ledger.apps.rules import ARCHES
 from ..ledger.apps.spec import Component, Group, Port, Spec
 
 BUILTIN_HELLO = "builtin:hello"
+BUILTIN_STATIC = "builtin:static"
 DEFAULT_PORT = 8080
 
 
@@ -93,14 +94,21 @@ async def build_bundle(
     return Bundle(spec, ordered, store, tuple(sorted(remote)))
 
 
-def build_archive_bundle(archive: Path, name: str, port: int | None, store: ContentStore) -> Bundle:
-    """An app of one component from an image archive; the port is the image's own where none is given."""
+def build_archive_bundle(archive: Path, name: str, port: int | None, store: ContentStore, *, image: str = "") -> Bundle:
+    """An app of one component from an image archive; the port is the image's own where none is given.
+
+    `image` is what the spec calls it: the archive's file name where it is empty.
+    """
     digest = read_archive(archive, store, platform=get_host_platform())
-    image = check_image(store, digest)
-    chosen = port or _find_port(image) or DEFAULT_PORT
-    component = Component(name="app", image=str(archive.name), ports=(Port("http", chosen),))
-    spec = Spec(name=name, groups=(Group(name="main", components=(component,)),))
-    return Bundle(spec, (_describe(store, "main", "app", digest),), store)
+    chosen = port or _find_port(check_image(store, digest)) or DEFAULT_PORT
+    component = Component(name="app", image=image or archive.name, ports=(Port("http", chosen),))
+    return build_stored_bundle(Spec(name=name, groups=(Group(name="main", components=(component,)),)), digest, store)
+
+
+def build_stored_bundle(spec: Spec, digest: str, store: ContentStore) -> Bundle:
+    """An app of one component whose image is in the store."""
+    ((group, component),) = [(group, component) for group in spec.groups for component in group.components]
+    return Bundle(spec, (_describe(store, group.name, component.name, digest),), store)
 
 
 def build_hello_bundle(store: ContentStore, name: str = "hello") -> Bundle:
@@ -109,8 +117,7 @@ def build_hello_bundle(store: ContentStore, name: str = "hello") -> Bundle:
     component = Component(
         name="app", image=BUILTIN_HELLO, mcpu=100, memory_mib=64, disk_mib=64, ports=(Port("http", HELLO_PORT),)
     )
-    spec = Spec(name=name, groups=(Group(name="main", components=(component,)),))
-    return Bundle(spec, (_describe(store, "main", "app", digest),), store)
+    return build_stored_bundle(Spec(name=name, groups=(Group(name="main", components=(component,)),)), digest, store)
 
 
 async def _find_image(
@@ -119,6 +126,9 @@ async def _find_image(
     """Where the image stays in a registry, what it is there; otherwise the digest under which it is in the store."""
     if image == BUILTIN_HELLO:
         return await asyncio.to_thread(build_hello_image, store)
+    if image == BUILTIN_STATIC:
+        hint = "fluxcloud deploy FOLDER serves a folder with an index.html; in a file name an image with a web server"
+        raise BadSource(f"image {image!r}: only the deploy of a folder can make it", hint=hint)
     path = (folder / image).resolve()
     is_archive = path.is_file() or (path / "index.json").is_file()
     reference = None if is_archive else find_reference(image)
