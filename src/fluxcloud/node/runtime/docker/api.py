@@ -14,6 +14,7 @@ from ....errors import Temporary
 from .answers import Container, Created, Exec, Image, Info, Network, Progress, Stats, Summary
 from .transport import CALL_S, Conflict, NotFound, Transport, make_disk_full
 
+LOOK_S = 10.0
 START_S = 60.0
 LOAD_S = 1_800.0
 REMOVE_S = 60.0
@@ -42,11 +43,13 @@ class DockerApi:
 
     async def list_containers(self, filters: Filters) -> list[Summary]:
         params = {"all": "1", "filters": json.dumps(filters)}
-        return await self._call("GET", "/containers/json", list[Summary], params=params)
+        return await self._call("GET", "/containers/json", list[Summary], params=params, timeout_s=LOOK_S)
 
     async def inspect(self, container: str, *, size: bool = False) -> Container:
-        params = {"size": "1"} if size else None
-        return await self._call("GET", f"/containers/{container}/json", Container, params=params)
+        """With `size` the engine walks the writable layer."""
+        params, timeout_s = ({"size": "1"}, CALL_S) if size else (None, LOOK_S)
+        path = f"/containers/{container}/json"
+        return await self._call("GET", path, Container, params=params, timeout_s=timeout_s)
 
     async def create(self, name: str, body: dict[str, Any]) -> str:
         found = await self._call("POST", "/containers/create", Created, params={"name": name}, body=body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..base import ComponentState, CopyKey, CopyState, ExitReason
@@ -59,25 +59,35 @@ def group_copies(containers: Iterable[Summary]) -> dict[CopyKey, Found]:
 
 
 def build_copy_state(
-    key: CopyKey, found: Found, inspected: Mapping[str, Container], count_starts: CountStarts
+    key: CopyKey,
+    found: Found,
+    inspected: Mapping[str, Container],
+    count_starts: CountStarts,
+    starting: Collection[str] = (),
 ) -> CopyState:
-    """`inspected` by container id. A copy whose parts are not all there is broken."""
+    """`inspected` by container id, without those of components in `starting`: such a one is neither ended nor there.
+
+    A copy whose parts are not all there is broken.
+    """
     labels = get_labels(found.holder)
     try:
         names: list[str] = json.loads(labels.get(COMPONENTS, ""))
         own = tuple((name, value) for name, value in json.loads(labels[LABELS]))
     except (ValueError, KeyError, TypeError):
         return CopyState(key, (), broken="its holder is gone, or is not as it was made")
-    missing = [name for name in names if name not in found.components or found.components[name].id not in inspected]
+    states, missing = [], []
+    for name in names:
+        part = found.components.get(name)
+        starts = count_starts(key, name)
+        if part is not None and name in starting:
+            states.append(ComponentState(name, "created", restarts=max(starts - 1, 0)))
+        elif part is not None and part.id in inspected:
+            states.append(build_component_state(name, inspected[part.id].state, starts, is_held=found.is_held))
+        else:
+            missing.append(name)
     if missing:
         return CopyState(key, (), own, broken=f"the container of {', '.join(missing)} is gone")
-    states = tuple(
-        build_component_state(
-            name, inspected[found.components[name].id].state, count_starts(key, name), is_held=found.is_held
-        )
-        for name in names
-    )
-    return CopyState(key, states, own)
+    return CopyState(key, tuple(states), own)
 
 
 def build_component_state(name: str, state: State, starts: int, *, is_held: bool) -> ComponentState:

@@ -78,6 +78,7 @@ class DockerRuntime:
         self._feed = EventFeed(self._api, self._node, self._note_event)
         self._locks: defaultdict[CopyKey, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._busy: set[CopyKey] = set()  # being made or removed: neither there nor gone
+        self._starting: set[tuple[CopyKey, str]] = set()
         self._changed = asyncio.Event()
         self._inspected: dict[str, tuple[float, Container]] = {}
         self._addresses: dict[CopyKey, str] = {}
@@ -126,12 +127,7 @@ class DockerRuntime:
             await self._ensure_closed()
             if not found.is_held:
                 await self._hold_again(found)
-            self._starts.note(key, component)
-            self._inspected.pop(part.id, None)
-            try:
-                await self._api.start(part.id)
-            except Permanent as error:
-                raise Permanent(f"component {component}: {_shorten(str(error))}") from error
+            await self._start(key, component, part)
         self._changed.set()
 
     async def stop(self, key: CopyKey, component: str, *, grace_s: float) -> None:
@@ -158,10 +154,16 @@ class DockerRuntime:
 
     async def observe(self) -> list[CopyState]:
         copies = await self._list()
-        parts = [part for found in copies.values() for part in found.components.values()]
+        starting = frozenset(self._starting)  # the engine answers nothing about a container while it starts it
+        parts = [
+            part
+            for key, found in copies.items()
+            for name, part in found.components.items()
+            if (key, name) not in starting
+        ]
         inspected = await self._inspect_all(parts)
         return [
-            build_copy_state(key, found, inspected, self._starts.count)
+            build_copy_state(key, found, inspected, self._starts.count, {name for k, name in starting if k == key})
             for key, found in sorted(copies.items())
             if key not in self._busy
         ]
@@ -219,12 +221,11 @@ class DockerRuntime:
             holder = await asyncio.to_thread(build_holder_image, own)
         except OSError as error:
             raise Temporary(f"can't write to {self.root}: {error}") from error
-        image = (await ImageLoader(self._api, own, self._node).ensure(holder)).id
-        disk = await can_bound_disk(self._api, self._node, image)
+        own_images = ImageLoader(self._api, own, self._node)
+        disk = await can_bound_disk(self._api, self._node, (await own_images.ensure(holder)).id)
         isolation = build_isolation(info, open_network=why_open, disk=disk)
-        bounds = Bounds(self._log_bytes, disk)
-        networks = NetworkMaker(self._api, self._pool)
-        self._maker = CopyMaker(self._api, self._node, self._images, networks, image, bounds)
+        networks, bounds = NetworkMaker(self._api, self._pool), Bounds(self._log_bytes, disk)
+        self._maker = CopyMaker(self._api, self._node, self._images, own_images, holder, networks, bounds)
         await self._maker.remove_leftovers()
         await self._list()
         for run in (self._feed.run(), self._run_closing(), self._run_collecting(holder)):
@@ -304,6 +305,17 @@ class DockerRuntime:
         found = {key: copy for key, copy in copies.items() if copy.is_made or copy.holder is None}
         self._addresses.update({key: copy.address for key, copy in found.items() if copy.address})
         return found
+
+    async def _start(self, key: CopyKey, name: str, part: Summary) -> None:
+        self._starting.add((key, name))
+        try:
+            self._starts.note(key, name)
+            await self._api.start(part.id)
+        except Permanent as error:
+            raise Permanent(f"component {name}: {_shorten(str(error))}") from error
+        finally:
+            self._inspected.pop(part.id, None)
+            self._starting.discard((key, name))
 
     async def _hold_again(self, found: Found) -> None:
         """What still runs has lost its network with the holder, and nothing can join it there: so it ends first."""

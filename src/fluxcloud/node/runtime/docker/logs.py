@@ -17,7 +17,7 @@ from ..base import LogLine
 from .answers import parse_time_ns
 from .api import DockerApi
 from .frames import Reader, Stream, read_frames
-from .transport import NotFound
+from .transport import Conflict, NotFound
 
 LINE_BYTES_MAX = 16_384
 SLACK_NS = 1_000_000_000
@@ -104,17 +104,21 @@ class LogReader:
                 yield line
             if not follow:
                 return
-        try:
-            while True:
+        while True:
+            try:
                 async for line in self._read_once(position, "all", follow=follow):
                     position = parse_cursor(line.cursor)
                     yield line
-                if not follow:
+            except NotFound:
+                if follow:
                     return
-                await self._wait()
-        except NotFound:
-            if not follow:
                 raise
+            except Conflict:  # it is being removed
+                if not follow:
+                    raise
+            if not follow:
+                return
+            await self._wait()
 
     async def _read_once(self, position: Cursor, tail: str, *, follow: bool = False) -> AsyncIterator[LogLine]:
         params = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": tail, "follow": "1" if follow else "0"}

@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from ....errors import Permanent, Temporary
 from ..base import ComponentSpec, CopyKey, CopySpec
 from .api import DockerApi
 from .copies import group_copies
@@ -28,24 +29,27 @@ from .specs import (
 )
 
 _FILES_REPOSITORY = "fluxcloud/files"
+_UNFIT = "processing tar file"  # the engine calls it a failure of its own
 
 
 @dataclass(frozen=True, slots=True)
 class CopyMaker:
-    """`holder` is the engine's name of the holder's image."""
+    """`images` has those of components, `own_images` the holder's, whose digest is `holder`."""
 
     api: DockerApi
     node: str
     images: ImageLoader
-    networks: NetworkMaker
+    own_images: ImageLoader
     holder: str
+    networks: NetworkMaker
     bounds: Bounds
 
     async def make(self, copy: CopySpec) -> str:
         """Everything of a copy, its holder started; the copy's address. Raises Temporary, Permanent."""
         names = CopyNames(self.node, copy.key)
         subnet = await self.networks.create(names)
-        holder = await self.api.create(names.copy, build_holder(names, copy, self.holder, subnet))
+        image = await self.own_images.ensure(self.holder)
+        holder = await self.api.create(names.copy, build_holder(names, copy, image.id, subnet))
         for spec in copy.components:
             await self._make_component(names, spec, holder)
         await self.api.start(holder)
@@ -58,13 +62,22 @@ class CopyMaker:
             body["Image"] = await self._make_image(names, spec, body)
         container = await self.api.create(names.component(spec.name), body)
         if spec.files and not spec.read_only:
-            await self.api.put_files(container, build_archive(spec))
+            await self._put_files(container, spec)
+
+    async def _put_files(self, container: str, spec: ComponentSpec) -> None:
+        archive = build_archive(spec)
+        try:
+            await self.api.put_files(container, archive)
+        except Temporary as error:
+            if _UNFIT not in str(error):
+                raise
+            raise Permanent(f"component {spec.name}: its files don't fit into the image: {error}") from error
 
     async def _make_image(self, names: CopyNames, spec: ComponentSpec, body: dict[str, Any]) -> str:
         """Files can't be put into a root that is read-only: so into one that is not, which becomes an image."""
         scratch = await self.api.create(names.component(spec.name), make_writable(body))
         try:
-            await self.api.put_files(scratch, build_archive(spec))
+            await self._put_files(scratch, spec)
             return await self.api.commit(scratch, _FILES_REPOSITORY, names.component(spec.name))
         finally:
             await self.api.remove(scratch)

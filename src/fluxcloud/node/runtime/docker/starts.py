@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from ..base import CopyKey
@@ -23,10 +24,12 @@ class StartBook:
             return 0
 
     def note(self, key: CopyKey, component: str) -> None:
+        """One more. A disk that is full must not keep a component from starting."""
         count = self.count(key, component) + 1
         part = self._folder / f".{key.app}.{key.generation}.{component}"
-        part.write_text(str(count))
-        part.rename(self._path(key, component))
+        with contextlib.suppress(OSError):
+            part.write_text(str(count))
+            part.rename(self._path(key, component))
 
     def forget(self, key: CopyKey) -> None:
         for path in self._folder.glob(f"{key.app}.{key.generation}.*"):
