@@ -83,6 +83,15 @@ def _open_log(directory: Path) -> BinaryIO:
     return open(os.open(directory / _LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
 
+def _catches(pid: int, number: signal.Signals) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return caught is None or bool(int(caught[1], 16) & 1 << (number - 1))
+
+
 class Process:
     """One master. `admin` leads to its newest worker."""
 
@@ -122,8 +131,7 @@ class Process:
         self.changing = True
         self.admin.close()
         try:
-            with contextlib.suppress(ProcessLookupError):
-                self._child.send_signal(signal.SIGUSR2)
+            await self._signal(signal.SIGUSR2)
             await self._connect(admin_name, timeout_s)
         finally:
             self.changing = False
@@ -131,8 +139,7 @@ class Process:
     async def drain(self, drain_s: float) -> None:
         """Wait for what is under way, once nothing new can come."""
         self.admin.close()  # it too is something the worker waits for
-        with contextlib.suppress(ProcessLookupError):
-            self._child.send_signal(signal.SIGUSR1)
+        await self._signal(signal.SIGUSR1)
         await asyncio.wait([self.exited], timeout=drain_s)
 
     async def end(self) -> None:
@@ -153,6 +160,14 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             self._child.kill()
         await self.exited
+
+    async def _signal(self, number: signal.Signals) -> None:
+        """A master that has just started, or just reloaded, would die of the signal: wait until it listens to it."""
+        until = asyncio.get_running_loop().time() + _END_S
+        while not _catches(self._child.pid, number) and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)
+        with contextlib.suppress(ProcessLookupError):
+            self._child.send_signal(number)
 
     async def _connect(self, name: str, timeout_s: float) -> None:
         until = asyncio.get_running_loop().time() + timeout_s

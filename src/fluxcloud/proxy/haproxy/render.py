@@ -105,6 +105,8 @@ def _render_global(listen: Listen, connections_max: int) -> list[str]:
         f"  stats socket unix@{listen.admin} mode 600 level admin expose-fd listeners",
         "  stats timeout 1d",
         "  hard-stop-after 1h",
+        # All at once, connections of an old worker would be closed under requests that are on their way.
+        "  close-spread-time 1s",
         f"  tune.bufsize {_BUFFER}",
         "  tune.maxrewrite 4096",
         "  set-var proc.failed int(0)",
