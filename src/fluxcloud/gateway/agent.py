@@ -71,7 +71,10 @@ class GatewayAgent:
             await asyncio.sleep(SAVE_INTERVAL_S)
             if self._table is not self._saved:
                 self._saved = self._table
-                await asyncio.to_thread(save_table, self._kept, self._saved)
+                try:
+                    await asyncio.to_thread(save_table, self._kept, self._saved)
+                except OSError as error:  # a full disk: what is served doesn't depend on it
+                    logger.warning("the table can't be kept: %s", error)
 
 
 def build_edge(config: GatewayConfig) -> Proxy:
