@@ -11,12 +11,15 @@ Node k has the address 127.1.k.1, with the same ports on each (RECORDS.md 5); a 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..ids import parse_gateway, parse_node, render_gateway, render_node
 from ..ledger.nodes.model import Endpoint, Location
+from .reading import read_or_explain
 
+_NAME = re.compile(r"[ng][1-9][0-9]{0,3}")
 CHAIN_ID = "fluxcloud-local"
 ZONE = "fluxcloud.localhost"
 CHAIN_PORT = 26_659
@@ -102,9 +105,20 @@ class NetworkFile:
 
 def load_network(layout: Layout) -> NetworkFile:
     """Raises ConfigError with the remedy where the file can't be understood."""
-    try:
-        raw = json.loads(layout.network.read_text())
-        return NetworkFile(dict(raw["nodes"]), dict(raw["gateways"]), str(raw["engine"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"can't be read ({error}); `fluxcloud up --reset` begins anew and loses what ran here"
-        raise ConfigError(str(layout.network), problem) from error
+    return read_or_explain(layout.network, _parse_network)
+
+
+def _parse_network(path: Path) -> NetworkFile:
+    raw = json.loads(path.read_text())
+    nodes = {_check_name(name): render_node(parse_node(node)) for name, node in raw["nodes"].items()}
+    gateways = {_check_name(name): render_gateway(parse_gateway(gw)) for name, gw in raw["gateways"].items()}
+    if not nodes or not gateways:
+        raise ValueError("it names no node or no gateway")
+    return NetworkFile(nodes, gateways, str(raw["engine"]))
+
+
+def _check_name(name: str) -> str:
+    """Names are folders, too."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a node or gateway")
+    return name

@@ -14,9 +14,11 @@ from ..node.runtime.procs import list_descendants
 from ..sdk.wallet import Wallet
 from . import creation, faults
 from . import layout as places
+from .failing import wait_failing
 from .layout import Layout, NetworkFile
 from .output import CliError, Output
 from .processes import PidFile, kill_copies, list_copy_pids
+from .reading import read_or_explain
 from .supervisor import Child, ChildSpec, Supervisor
 
 FAULTS = ("kill", "stop", "cut")
@@ -38,7 +40,8 @@ class LocalNetwork:
         self.problem = ""
         self.faults: dict[str, str] = {}
         self.gateway_ports: dict[str, int] = {}
-        self.subnet = self._find_subnet()
+        self.subnet = read_or_explain(layout.genesis, _find_subnet)
+        self.account = read_or_explain(layout.key(creation.ACCOUNT), Wallet.load).address
         self._pids_task: asyncio.Task[None] | None = None
 
     # --- start and stop ---------------------------------------------------------------------------------------------
@@ -88,14 +91,27 @@ class LocalNetwork:
         await self.supervisor.close()
 
     async def make_ready(self, *, deploy_hello: bool) -> None:
-        """Wait until the network serves; with `deploy_hello`, the hello app too."""
+        """Wait until the network serves; with `deploy_hello`, the hello app too. Raises CliError where a daemon can't
+        run."""
+        failing = asyncio.create_task(wait_failing(self.supervisor.children.values()))
+        serving = asyncio.create_task(self._wait_serving(deploy_hello=deploy_hello))
+        try:
+            done, _ = await asyncio.wait({failing, serving}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
+        finally:
+            for task in (failing, serving):
+                task.cancel()
+            await asyncio.gather(failing, serving, return_exceptions=True)
+        self.ready = True
+
+    async def _wait_serving(self, *, deploy_hello: bool) -> None:
         from .readiness import wait_hello, wait_network
 
         await wait_network(self.layout)
         if deploy_hello:
             await wait_hello(self.layout)
             self.has_hello = True
-        self.ready = True
 
     # --- the control socket -----------------------------------------------------------------------------------------
 
@@ -116,13 +132,12 @@ class LocalNetwork:
         raise CliError(f"unknown request {verb!r}")
 
     def describe(self) -> dict[str, Any]:
-        wallet = Wallet.load(self.layout.key(creation.ACCOUNT))
         return {
             "ready": self.ready,
             "problem": self.problem,
             "data": str(self.layout.root),
             "account": creation.ACCOUNT,
-            "address": wallet.address.hex(),
+            "address": self.account.hex(),
             "gateways": {name: f"127.0.0.1:{port}" for name, port in self.gateway_ports.items()},
             "engine": self.network.engine,
             "proxy": self.proxy,
@@ -197,12 +212,6 @@ class LocalNetwork:
 
     # --- what people see --------------------------------------------------------------------------------------------
 
-    def _find_subnet(self) -> int:
-        from ..ledger.genesis_file import parse_genesis
-
-        genesis = parse_genesis(self.layout.genesis.read_text())
-        return int(genesis.nodes[0].endpoint.host.split(".")[1])
-
     def _address(self, name: str) -> str:
         number = list(self.network.nodes).index(name) + 1
         return places.node_endpoint(self.subnet, number).host
@@ -228,3 +237,9 @@ class LocalNetwork:
             "Ctrl-C stops everything; fluxcloud up brings it back with the same state.",
         ]
         return "\n".join(lines)
+
+
+def _find_subnet(genesis: Path) -> int:
+    from ..ledger.genesis_file import parse_genesis
+
+    return int(parse_genesis(genesis.read_text()).nodes[0].endpoint.host.split(".")[1])

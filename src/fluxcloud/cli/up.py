@@ -18,7 +18,7 @@ from typing import IO
 
 import click
 
-from ..errors import ConfigError
+from ..errors import FluxCloudError
 from . import creation
 from . import layout as places
 from .common import verb
@@ -26,7 +26,7 @@ from .context import find_data_dir
 from .control import serve_control
 from .layout import Layout, NetworkFile, load_network
 from .localnet import LocalNetwork
-from .output import CONFLICT, CliError, Output
+from .output import CONFLICT, CliError, Output, as_cli_error, render_error
 from .ports import find_free, find_owner, is_free
 from .processes import end_leftovers
 
@@ -122,9 +122,6 @@ def _open_or_create(layout: Layout, wanted: Wanted) -> NetworkFile:
             message = f"the network here runs copies with {network.engine}, not {wanted.engine}"
             hints = ("fluxcloud up --reset begins anew and loses what ran here", "FLUXCLOUD_DATA=DIR fluxcloud up")
             raise CliError(message, exit_code=CONFLICT, hints=hints)
-        if not layout.genesis.exists():
-            problem = "is missing; `fluxcloud up --reset` begins anew and loses what ran here"
-            raise ConfigError(str(layout.genesis), problem)
         return network
     chosen = "oci" if wanted.engine == "auto" else wanted.engine
     plan = creation.Plan(wanted.nodes, wanted.gateways, creation.find_subnet(wanted.nodes), chosen)
@@ -164,12 +161,17 @@ async def _report(local: LocalNetwork, ready: asyncio.Task[None], stopped: async
         local.problem = f"not ready after {READY_TIMEOUT_S:g} s; the logs are in {local.layout.root / 'logs'}"
         local.output.progress(local.problem)
     elif ready.exception() is not None:
-        local.problem = str(ready.exception())
-        local.output.progress(f"not everything is ready: {local.problem}")
+        failure = _as_failure(ready.exception())
+        local.problem = ": ".join(part for part in (str(failure), failure.why) if part)
+        local.output.progress(f"not everything is ready\n{render_error(failure, color=local.output.color)}")
     else:
         local.output.progress(local.render_screen(time.monotonic() - begun_s))
     if not ready.done():
         ready.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+
+def _as_failure(error: BaseException | None) -> CliError:
+    return as_cli_error(error) if isinstance(error, FluxCloudError) else CliError(f"unexpected: {error!r}")
 
 
 def _choose_port(what: str, wanted: int, output: Output) -> int:
