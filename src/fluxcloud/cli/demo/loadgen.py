@@ -69,6 +69,7 @@ class LoadGenerator:
         self.counts = Counts()
         self._idle: deque[tuple[float, Connection]] = deque()
         self._seen: set[str] = set()
+        self._closed_at: float | None = None  # since when the stream is not open
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, commands: asyncio.StreamReader) -> None:
@@ -86,6 +87,7 @@ class LoadGenerator:
             stream.cancel()
             with suppress(asyncio.CancelledError):
                 await stream
+            self._judge_gap()
         await asyncio.gather(*self._tasks)
         while self._idle:
             self._idle.popleft()[1][1].close()
@@ -138,15 +140,15 @@ class LoadGenerator:
 
     async def _hold_stream(self) -> None:
         """Class (c): one answer that never ends. Cut off, it may be opened anew within 2 s; later counts as failed."""
-        cut_at: float | None = None
+        self._closed_at = time.monotonic()
         while True:
             with suppress(OSError, EOFError, ValueError):
-                await self._follow_stream(cut_at)
-                cut_at = None  # it was open, and was cut just now
-            cut_at = time.monotonic() if cut_at is None else cut_at
+                await self._follow_stream()
+            if self._closed_at is None:
+                self._closed_at = time.monotonic()
             await asyncio.sleep(0.05)
 
-    async def _follow_stream(self, cut_at: float | None) -> None:
+    async def _follow_stream(self) -> None:
         """Returns when an open stream ends; raises where none could be opened."""
         reader, writer = await asyncio.open_connection(*self.address)
         try:
@@ -154,13 +156,18 @@ class LoadGenerator:
             status = (await reader.readline()).split(b" ", 2)
             if len(status) < 2 or status[1] != b"200":
                 raise ValueError("no stream")
-            if cut_at is not None and time.monotonic() - cut_at > RECONNECT_S:
-                self.counts.fail("c", "reconnect took over 2 s")
+            self._judge_gap()
+            self._closed_at = None
             with suppress(OSError):
                 while await reader.readline():
                     pass
         finally:
             writer.transport.abort()
+
+    def _judge_gap(self) -> None:
+        """The stream is open again, or will never be."""
+        if self._closed_at is not None and time.monotonic() - self._closed_at > RECONNECT_S:
+            self.counts.fail("c", f"not open again within {RECONNECT_S:g} s")
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> Answer:
