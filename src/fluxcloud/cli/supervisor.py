@@ -132,7 +132,8 @@ class Supervisor:
         if child.process is None:
             return
         try:
-            await asyncio.wait_for(child.process.wait(), STOP_GRACE_S)
+            async with asyncio.timeout(STOP_GRACE_S):
+                await child.process.wait()
         except TimeoutError:
             self._signal(child, signal.SIGKILL)
             await child.process.wait()

@@ -14,7 +14,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from ...capability import Action, parse_authorization
 from ...ids import AppId, render_app
@@ -112,7 +112,7 @@ class Blobs:
         pushed.bytes += size
         try:
             with self._store.begin(digest=digest, size=size, size_max=room) as writer:
-                while chunk := await asyncio.wait_for(request.content.read(CHUNK_BYTES), CHUNK_TIMEOUT_S):
+                while chunk := await _read_chunk(request.content):
                     writer.write(chunk)
                 await asyncio.to_thread(writer.commit)
         except BaseException:
@@ -129,3 +129,9 @@ class Blobs:
                 raise NotHere("app: not assigned to this node, so nothing of it is stored here")
             await asyncio.sleep(ASSIGNMENT_POLL_S)
         return room
+
+
+async def _read_chunk(content: StreamReader) -> bytes:
+    """Raises TimeoutError where the sender pauses for too long."""
+    async with asyncio.timeout(CHUNK_TIMEOUT_S):
+        return await content.read(CHUNK_BYTES)

@@ -169,7 +169,8 @@ class FakeRuntime:
 
     async def wait_change(self, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._world.changed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._world.changed.wait()
         self._world.changed.clear()
 
     def get_endpoint(self, key: CopyKey, port: int) -> Endpoint:

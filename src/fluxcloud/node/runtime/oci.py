@@ -163,7 +163,8 @@ class OciRuntime:
 
     async def wait_change(self, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # wait_for can lose a cancellation (Python 3.11)
+                await self._changed.wait()
         self._changed.clear()
         reap_children()
 

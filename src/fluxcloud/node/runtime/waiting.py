@@ -12,7 +12,8 @@ async def wait_readable(file: int, timeout_s: float) -> bool:
     ready: asyncio.Future[None] = loop.create_future()
     loop.add_reader(file, wake, ready)
     try:
-        await asyncio.wait_for(ready, timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await ready
     except TimeoutError:
         return False
     finally:

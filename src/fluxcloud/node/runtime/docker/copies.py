@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+
+import msgspec
 
 from ..base import ComponentState, CopyKey, CopyState, ExitReason
 from .answers import Container, State, Summary, parse_time_ns
@@ -71,9 +72,9 @@ def build_copy_state(
     """
     labels = get_labels(found.holder)
     try:
-        names: list[str] = json.loads(labels.get(COMPONENTS, ""))
-        own = tuple((name, value) for name, value in json.loads(labels[LABELS]))
-    except (ValueError, KeyError, TypeError):
+        names = msgspec.json.decode(labels.get(COMPONENTS, ""), type=list[str])
+        own = msgspec.json.decode(labels.get(LABELS, ""), type=tuple[tuple[str, str], ...])
+    except msgspec.DecodeError:
         return CopyState(key, (), broken="its holder is gone, or is not as it was made")
     states, missing = [], []
     for name in names:

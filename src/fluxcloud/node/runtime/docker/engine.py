@@ -170,7 +170,8 @@ class DockerRuntime:
 
     async def wait_change(self, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
         self._changed.clear()
 
     def get_endpoint(self, key: CopyKey, port: int) -> Endpoint:

@@ -50,7 +50,8 @@ class EventFeed:
         if self._next is None or self._next.done():
             self._next = asyncio.get_running_loop().create_future()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._next), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(self._next)
 
     async def _follow(self) -> None:
         async with self._api.events(self._filters, self._since_ns) as response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....errors import FluxCloudError, Permanent
 from ....images.build import build_image
-from ....images.hello import find_busybox, list_busybox
+from ....images.busybox import find_busybox, list_busybox
 from ....images.manifest import Process
 from ....images.store import ContentStore
 from .api import DockerApi
