@@ -14,6 +14,7 @@ from typing import Literal
 from ..codec import encode
 from ..errors import FluxCloudError, Permanent, Rejected, Temporary
 from ..ids import AppId, NodeId
+from ..images.errors import StoreFull
 from ..ledger.apps.messages import AppRegistered, RegisterApp, UpdateApp
 from ..ledger.apps.model import APPS, NAMES, REVISIONS, App, Placement
 from ..ledger.nodes.model import NODES
@@ -26,6 +27,8 @@ from .wallet import Wallet
 
 POLL_S = 0.1
 PUSH_TRIES = 5
+OWN_FAULTS = ("exit", "oom", "health")
+"""Reasons for which a copy's own output says more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ class Deployment:
                 self._pushes[key] = asyncio.create_task(self._push(NodeId(placement.node), app, blobs))
 
     async def _push(self, node_id: NodeId, app: App, blobs: tuple[str, ...]) -> None:
-        """Send the blobs to one node; a node that can't be reached is the ledger's to replace."""
+        """Send the blobs to one node; a node that can't be reached, or has no room, is the ledger's to replace."""
         node = await self.chain.read(NODES, node_id)
         if node is None:
             return
@@ -145,13 +148,18 @@ class Deployment:
                 return
             except Temporary:
                 await asyncio.sleep(0.2 * 2**attempt)
+            except Rejected as error:
+                if error.code != StoreFull.CODE:
+                    raise
+                return  # the node will say so to the ledger, and its copy goes elsewhere
 
     def _raise_if_hopeless(self, view: AppView) -> None:
         """Give up where a slot is held (the app's own fault) or a push was refused."""
         for name, group in view.groups.items():
             for index, slot in enumerate(group.slots):
                 if slot.state == "held":
-                    hint = f"fluxcloud logs {view.app.name}"
+                    is_apps_own = slot.reason.partition(":")[0] in OWN_FAULTS
+                    hint = f"fluxcloud {'logs' if is_apps_own else 'app explain'} {view.app.name}"
                     raise DeployFailed(f"{view.app.name}/{name} slot {index} is held: {slot.reason}", hint=hint)
         for task in self._pushes.values():
             error = task.exception() if task.done() and not task.cancelled() else None
