@@ -50,8 +50,8 @@ def _listening_inodes(port: int) -> set[str]:
 
 
 def _holds(process: Path, inodes: set[str]) -> bool:
-    with suppress(OSError):
-        for descriptor in os.scandir(process / "fd"):
+    with suppress(OSError), os.scandir(process / "fd") as descriptors:
+        for descriptor in descriptors:
             with suppress(OSError):
                 if os.readlink(descriptor.path) in inodes:
                     return True
