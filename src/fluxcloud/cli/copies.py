@@ -187,12 +187,16 @@ class _LogReader:
 
 
 class _ExecCommand(click.Command):
-    """Takes its own options before or right after APP; from the command's first word on everything is the command's."""
+    """Takes its own options before or right after APP; from the command's first word on everything is the command's.
+
+    `--` may stand before the command.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and not args[0].startswith("-"):
             end = 1 + self._count_own_options(args[1:])
-            args = [*args[1:end], args[0], *args[end:]]
+            command = args[end + 1 :] if args[end : end + 1] == ["--"] else args[end:]
+            args = [*args[1:end], args[0], *command]
         return super().parse_args(ctx, args)
 
     def _count_own_options(self, args: list[str]) -> int:

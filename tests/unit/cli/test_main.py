@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from fluxcloud.cli.common import DEBUG, verb
+from fluxcloud.cli.copies import exec_command
 from fluxcloud.cli.main import main
 from fluxcloud.cli.output import Output
 
@@ -66,3 +67,17 @@ def test_failure_nobody_thought_of__is_no_traceback_unless_asked(
     with pytest.raises(SystemExit):
         broken(as_json=False, quiet=False)
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["shop", "sh", "-c", "id"],
+        ["shop", "--", "sh", "-c", "id"],
+        ["shop", "--slot", "1", "--", "sh", "-c", "id"],
+        ["--slot=1", "shop", "sh", "-c", "id"],
+    ],
+)
+def test_exec__what_is_the_commands(words: list[str]) -> None:
+    with exec_command.make_context("exec", words) as context:
+        assert (context.params["app"], context.params["command"]) == ("shop", ("sh", "-c", "id"))
