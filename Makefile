@@ -25,7 +25,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 check: lint ## lint, types, layers, unit and property tests
-	$(BIN)/pytest -q tests/unit tests/property
+	$(BIN)/pytest -q -n 2 tests/unit tests/property
 
 test: check ## everything: set up, check, integration and end-to-end tests
 	$(BIN)/pytest -q tests/integration tests/e2e
