@@ -48,7 +48,7 @@ class Network:
         self.chain = Chain.connect(url, load_genesis(self.layout.genesis))
         self.configs = {"chain": ("chain", write_chain_config(self.layout, CHAIN_PORT))}
         for number, (name, node_id) in enumerate(self.names.items(), 1):
-            config = write_node_config(self.layout, name, node_id, node_endpoint(subnet, number), url, "embedded")
+            config = write_node_config(self.layout, name, node_id, node_endpoint(subnet, number), url, {})
             self.configs[name] = ("node", config)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 

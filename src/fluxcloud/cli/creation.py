@@ -176,7 +176,9 @@ def write_chain_config(layout: Layout, port: int) -> Path:
     return _write_config(layout.chain, values)
 
 
-def write_node_config(layout: Layout, name: str, node_id: str, endpoint: Endpoint, chain_url: str, proxy: str) -> Path:
+def write_node_config(
+    layout: Layout, name: str, node_id: str, endpoint: Endpoint, chain_url: str, engines: dict[str, str]
+) -> Path:
     home = layout.node(name)
     values = {
         "home": str(home),
@@ -187,7 +189,7 @@ def write_node_config(layout: Layout, name: str, node_id: str, endpoint: Endpoin
         "api_port": endpoint.api_port,
         "ingress_port": endpoint.ingress_port,
         "probe_port": endpoint.probe_port,
-        "proxy": proxy,
+        **engines,
     }
     return _write_config(home, values)
 

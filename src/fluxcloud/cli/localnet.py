@@ -14,6 +14,7 @@ from ..node.runtime.procs import list_descendants
 from ..sdk.wallet import Wallet
 from . import creation, faults
 from . import layout as places
+from .dockercopies import DockerCopies, find_socket, node_subnets
 from .failing import wait_failing
 from .layout import Layout, NetworkFile
 from .output import CliError, Output
@@ -32,6 +33,7 @@ class LocalNetwork:
         self.layout = layout
         self.network = network
         self.proxy = proxy
+        self.docker = DockerCopies(network) if network.engine == "docker" else None
         self.output = output
         self.supervisor = Supervisor()
         self.stopping = asyncio.Event()
@@ -55,13 +57,22 @@ class LocalNetwork:
         for number, (name, node_id) in enumerate(self.network.nodes.items(), 1):
             faults.heal(self._address(name))
             endpoint = places.node_endpoint(self.subnet, number)
-            config = creation.write_node_config(self.layout, name, node_id, endpoint, chain_url, self.proxy)
+            config = creation.write_node_config(
+                self.layout, name, node_id, endpoint, chain_url, self._choose_engines(number)
+            )
             await self._start(name, "node", config)
         for name, gateway_id in self.network.gateways.items():
             port = self.gateway_ports[name]
             config = creation.write_gateway_config(self.layout, name, gateway_id, port, chain_url, self.proxy)
             await self._start(name, "gateway", config)
         self._pids_task = asyncio.create_task(self._keep_pid_file())
+
+    def _choose_engines(self, number: int) -> dict[str, str]:
+        """The part of a node's configuration that says what it runs copies and its ingress with."""
+        if self.network.engine != "docker":
+            return {"proxy": self.proxy}
+        docker = {"docker_socket": find_socket(), "docker_subnets": node_subnets(number)}
+        return {"proxy": self.proxy, "runtime": "docker", **docker}
 
     async def _start(self, name: str, kind: str, config: Path) -> None:
         argv = (sys.executable, "-m", "fluxcloud.cli.daemon", kind, str(config))
@@ -83,10 +94,12 @@ class LocalNetwork:
         if self._pids_task is not None:
             self._pids_task.cancel()
         for name in list(self.faults):
-            self._end_fault(name)
+            await self._end_fault(name)
         await self.supervisor.stop(*self.network.gateways)
         await self.supervisor.stop(*self.network.nodes)
         await asyncio.to_thread(kill_copies, self.layout)
+        if self.docker is not None:
+            await self.docker.kill_all()
         await self.supervisor.stop("chain")
         await self.supervisor.close()
 
@@ -188,20 +201,24 @@ class LocalNetwork:
             faults.signal_all(self._list_pids(child), number)
             if kind == "kill":
                 await asyncio.to_thread(kill_copies, self.layout, name)
+            if self.docker is not None:
+                await (self.docker.kill(name) if kind == "kill" else self.docker.freeze(name))
         return {"node": name, "kind": kind, "at": began}
 
     async def _heal(self, name: str) -> dict[str, Any]:
         if name not in self.faults:
             raise CliError(f"{name} runs already", exit_code=6)
-        kind = self._end_fault(name)
+        kind = await self._end_fault(name)
         await self.supervisor.release(name)
         return {"node": name, "kind": kind}
 
-    def _end_fault(self, name: str) -> str:
+    async def _end_fault(self, name: str) -> str:
         kind = self.faults.pop(name)
         if kind == "cut":
             faults.heal(self._address(name))
         elif kind == "stop":
+            if self.docker is not None:
+                await self.docker.thaw(name)
             faults.signal_all(self._list_pids(self.supervisor.children[name]), signal.SIGCONT)
         return kind
 
@@ -221,7 +238,7 @@ class LocalNetwork:
         from .readiness import describe_engine
 
         nodes, ports = len(self.network.nodes), list(self.gateway_ports.values())
-        ok, note = describe_engine()
+        ok, note = describe_engine(self.network.engine)
         mark = "ok" if ok else " !"
         gateway = f"http://*.{places.ZONE}:{ports[0]} ({self.proxy})" + "".join(f", :{port}" for port in ports[1:])
         lines = [

@@ -66,8 +66,10 @@ async def _deploy_hello(session: Session) -> None:
             pass
 
 
-def describe_engine() -> tuple[bool, str]:
+def describe_engine(engine: str) -> tuple[bool, str]:
     """Whether copies get all the isolation this engine has, and a line that says which."""
+    if engine == "docker":
+        return True, "docker (containers, hard limits)"
     if shutil.which("bwrap") is None:
         return False, "none: hello only, as a plain process (apt-get install bubblewrap)"
     if os.geteuid() == 0:

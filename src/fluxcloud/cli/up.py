@@ -18,12 +18,13 @@ from typing import IO
 
 import click
 
-from ..errors import FluxCloudError
+from ..errors import ConfigError, FluxCloudError
 from . import creation
 from . import layout as places
 from .common import verb
 from .context import find_data_dir
 from .control import serve_control
+from .dockercopies import DockerCopies, find_socket
 from .layout import Layout, NetworkFile, load_network
 from .localnet import LocalNetwork
 from .output import CONFLICT, CliError, Output, as_cli_error, render_error
@@ -36,7 +37,7 @@ PORT_TRIES = 50
 
 @click.command("up")
 @click.option("--nodes", type=click.IntRange(1, places.NODES_MAX), default=5, show_default=True)
-@click.option("--engine", type=click.Choice(["auto", "oci"]), default="auto", show_default=True)
+@click.option("--engine", type=click.Choice(["auto", "oci", "docker"]), default="auto", show_default=True)
 @click.option("--proxy", type=click.Choice(["embedded", "haproxy"]), default="embedded", show_default=True)
 @click.option("--consensus", type=click.Choice(["solo"]), default="solo", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65_535), default=places.GATEWAY_PORT, show_default=True, help="Gateway.")
@@ -63,6 +64,7 @@ async def up_command(
         if end_leftovers(layout):
             output.progress("ended what an earlier `up` had left running")
         if reset:
+            await _remove_containers(layout)
             _clear(layout)
         network = _open_or_create(layout, Wanted(nodes, gateways, engine))
         local = LocalNetwork(layout, network, proxy, output)
@@ -95,6 +97,14 @@ class _locked:
         self._file.close()
 
 
+async def _remove_containers(layout: Layout) -> None:
+    """Of the network that was here, where it ran with Docker; a network that can't be read has none that we know."""
+    with suppress(ConfigError, OSError):
+        network = load_network(layout)
+        if network.engine == "docker":
+            await DockerCopies(network).remove_all()
+
+
 def _clear(layout: Layout) -> None:
     for child in layout.root.iterdir():
         if child == layout.lock:
@@ -124,6 +134,8 @@ def _open_or_create(layout: Layout, wanted: Wanted) -> NetworkFile:
             raise CliError(message, exit_code=CONFLICT, hints=hints)
         return network
     chosen = "oci" if wanted.engine == "auto" else wanted.engine
+    if chosen == "docker":
+        find_socket()
     plan = creation.Plan(wanted.nodes, wanted.gateways, creation.find_subnet(wanted.nodes), chosen)
     return creation.create_network(layout, plan)
 
