@@ -10,17 +10,31 @@ from ..ids import Address, AppId, NodeId, render_address, render_app
 from ..ledger.apps.messages import DeleteApp, ScaleGroup, UndeleteApp
 from ..ledger.apps.model import APPS
 from ..sdk.apps import AppView, find_app, find_view, read_app
+from .appadmin import evict_command, export_command, sessions_command, transfer_command
 from .common import require_yes, verb, with_context
+from .diff import diff_command
 from .eventlog import collect_app_events, render_events
 from .explain import explain_app, explain_waiting, render_explanation
 from .output import USAGE, CliError, Output, render_table
+from .plan import plan_command
 from .ps import build_rows, render_rows
 from .session import Session, open_session
 
 
 @click.group("app")
 def app_command() -> None:
-    """List, show, explain, delete apps."""
+    """List, show, plan, change, delete apps."""
+
+
+for _command in (
+    plan_command,
+    diff_command,
+    transfer_command,
+    evict_command,
+    export_command,
+    sessions_command,
+):
+    app_command.add_command(_command)
 
 
 @app_command.command("list")

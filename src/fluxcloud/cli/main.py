@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,9 @@ import click
 from .. import __version__
 from .output import INTERRUPTED, USAGE, CliError, Output
 
+COMPLETE_VARIABLE = "_FLUXCLOUD_COMPLETE"
+"""Set by the script of `fluxcloud completion`: a shell asks what may come next."""
+
 _VERBS: dict[str, tuple[str, str]] = {
     "up": ("up", "Start a network on this machine, or bring it back."),
     "down": ("local", "Stop the network that `up` started."),
@@ -19,16 +23,19 @@ _VERBS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Look for what is wrong on this machine, and say what to do."),
     "demo": ("demo.command", "Show under load what the network is for."),
     "init": ("init", "Write a fluxcloud.yaml from what a folder holds."),
-    "deploy": ("deploy", "Run an app: a folder with fluxcloud.yaml, or an image archive."),
+    "deploy": ("deploy", "Run an app: a folder, a compose file, an image."),
+    "open": ("open", "Open an app in a browser."),
     "ps": ("ps", "An app's copies (or everybody's), where they run and how they are."),
     "logs": ("copies", "What copies wrote."),
     "exec": ("copies", "Run a command inside a copy."),
+    "port-forward": ("portforward", "Reach a port of a copy from this machine."),
     "scale": ("app", "Change how many copies run."),
-    "app": ("app", "List, show, explain, delete apps."),
+    "app": ("app", "List, show, plan, change, delete apps."),
     "node": ("node", "List nodes; drain them; break local ones on purpose."),
     "network": ("network", "The network as a whole."),
     "spec": ("spec", "Check and convert files that describe an app."),
-    "version": ("version", "Versions of this program."),
+    "completion": ("completion", "Completion of commands and names in a shell."),
+    "version": ("local", "Versions of this program."),
 }
 """Verb -> (module, short help). The module has a click command of the verb's name with dashes as underscores."""
 
@@ -38,6 +45,10 @@ class _LazyGroup(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """As click's own, but a wrong command line is told in the form of all errors, as JSON where it was asked."""
+        if COMPLETE_VARIABLE in os.environ:
+            from .completion import answer_shell
+
+            sys.exit(answer_shell(self, os.environ[COMPLETE_VARIABLE]))
         given = list(sys.argv[1:] if args is None else args)
         try:
             sys.exit(super().main(given, *rest, **{**options, "standalone_mode": False}))
@@ -57,7 +68,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in _VERBS:
             return None
         module = importlib.import_module(f"fluxcloud.cli.{_VERBS[cmd_name][0]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

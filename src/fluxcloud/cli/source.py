@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ..errors import Temporary
 from ..images.reference import parse_reference
 from ..images.static import INDEX_FILE, STATIC_PORT, build_static_image
 from ..images.store import ContentStore
@@ -38,7 +39,7 @@ from ..specfile.compose.names import APP_MAX, make_slug
 from ..specfile.keys import DEFAULT_GROUP
 from ..specfile.public import refuse_public_secrets
 from ..specfile.reader import InvalidSpec
-from .output import Output
+from .output import UNREACHABLE, CliError, Output
 from .site import read_site
 from .spec import say_notes, with_compose_options
 from .specsource import SPEC_NAMES, SpecSource, as_failure, convert_source, find_source, read_own
@@ -181,7 +182,14 @@ async def _read_image(source: str, wishes: Wishes, store: ContentStore, output: 
     output.progress(f"{source} is {where}: looking for the image {reference.render()}")
     component = Component(name="app", image=source, ports=(Port("http", wishes.port or DEFAULT_PORT),))
     spec = _make_spec(wishes.name or make_app_name(reference.repository.rpartition("/")[2]), component)
-    return await build_bundle(spec, Path(), store, output.progress, wishes.registries)
+    try:
+        return await build_bundle(spec, Path(), store, output.progress, wishes.registries)
+    except Temporary as error:
+        hints = (
+            f"./{source} where it is a file or folder",
+            f"docker save {source} -o app.tar && fluxcloud deploy app.tar",
+        )
+        raise CliError(str(error), exit_code=UNREACHABLE, hints=hints) from error
 
 
 async def _read_docker(name: str, wishes: Wishes, store: ContentStore, output: Output) -> Bundle:
