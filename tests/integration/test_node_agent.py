@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from fluxcloud.errors import Rejected
+from fluxcloud.ids import NodeId
 from fluxcloud.ledger.apps.spec import Restart, Stop
+from fluxcloud.ledger.liveness.model import SEATS, Panel, Seat
 from fluxcloud.ledger.scheduler.messages import NodeReport
 from fluxcloud.node.parts import Parts
 from fluxcloud.node.runtime.base import CopyState
-from fluxcloud.sdk.wallet import Wallet
+from fluxcloud.node.watch.contacts import make_contact
+from fluxcloud.node.watch.prober import Prober
+from fluxcloud.sdk.wallet import Wallet, read_key
 
-from .node_world import World, make_entry, wait_for
+from .node_world import CHAIN_ID, World, make_entry, wait_for
 
 
 @pytest.fixture
@@ -80,6 +85,25 @@ async def test_restarted_agent__takes_over_what_runs_and_serves_without_a_chain(
         world.chain.is_up = True
         await wait_for_gone(parts)
         await wait_for_status(world, "n1", 503)
+
+
+async def test_agent_without_a_chain__answers_whom_it_knew(world: World) -> None:
+    target, monitor = world.nodes["n1"], world.nodes["n2"]
+    world.chain.put(SEATS, NodeId(target.id), Panel((Seat(monitor.id, 9),)))
+    key = read_key(Path(world.configs["n2"].home) / "hot.key")
+    prober = Prober(CHAIN_ID, NodeId(monitor.id), key, time.time)
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: prober, local_addr=(monitor.endpoint.host, 0)
+    )
+    try:
+        async with world.run_node("n1") as parts:
+            await wait_for(lambda: parts.view.list_peers() == (make_contact(monitor),) and not parts.view.has_unkept)
+        world.chain.is_up = False
+        async with world.run_node("n1") as parts:
+            assert await prober.probe(make_contact(target), 5.0)
+            assert not parts.view.is_proven
+    finally:
+        transport.close()
 
 
 async def test_returned_slot__adopts_its_container(world: World) -> None:
