@@ -47,7 +47,7 @@ from .making import CopyMaker
 from .networks import NetworkMaker
 from .specs import Bounds, build_exec, make_filters, validate_node
 from .starts import StartBook
-from .transport import NotFound
+from .transport import Conflict, NotFound
 
 _log = logging.getLogger(__name__)
 
@@ -120,14 +120,10 @@ class DockerRuntime:
 
     async def start(self, key: CopyKey, component: str) -> None:
         async with self._locks[key]:
-            found = await self._find(key)
-            part = _get_part(key, found, component)
-            if found.is_held and part.state in _RUNNING:
-                return
-            await self._ensure_closed()
-            if not found.is_held:
-                await self._hold_again(found)
-            await self._start(key, component, part)
+            try:
+                await self._start(key, component)
+            except Conflict:  # the holder ended this moment
+                await self._start(key, component)
         self._changed.set()
 
     async def stop(self, key: CopyKey, component: str, *, grace_s: float) -> None:
@@ -307,11 +303,18 @@ class DockerRuntime:
         self._addresses.update({key: copy.address for key, copy in found.items() if copy.address})
         return found
 
-    async def _start(self, key: CopyKey, name: str, part: Summary) -> None:
+    async def _start(self, key: CopyKey, name: str) -> None:
+        found = await self._find(key)
+        part = _get_part(key, found, name)
+        if found.is_held and part.state in _RUNNING:
+            return
+        await self._ensure_closed()
+        if not found.is_held:
+            await self._hold_again(found)
         self._starting.add((key, name))
         try:
-            self._starts.note(key, name)
             await self._api.start(part.id)
+            self._starts.note(key, name)
         except Permanent as error:
             raise Permanent(f"component {name}: {_shorten(str(error))}") from error
         finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ....errors import Permanent, Temporary
 from .api import DockerApi
 from .ipam import list_free, parse_routes, parse_subnets
-from .specs import CopyNames, build_network
+from .specs import BRIDGE_PREFIX, CopyNames, build_network
 
 _ROUTES = Path("/proc/net/route")
 _TRIES = 16
@@ -32,7 +32,7 @@ class NetworkMaker:
         """A network for one copy; its subnet. Raises Temporary when no subnet is left."""
         taken = await self._list_taken()
         # The bridge's name is a hash already: so copies begin to look at different places.
-        seed = int(names.bridge[2:], 16)
+        seed = int(names.bridge.removeprefix(BRIDGE_PREFIX), 16)
         for subnet in islice(list_free(self._pool, [*taken, *self._reserved], seed), _TRIES):
             with self._reserve(subnet):
                 try:

@@ -31,7 +31,7 @@ COMPONENTS = "fluxcloud.components"  # of the holder: the names of all component
 LABELS = "fluxcloud.labels"  # of the holder: the copy's own labels, as JSON
 ADDRESS = "fluxcloud.address"  # of the holder
 
-BRIDGE_PREFIX = "fc"
+BRIDGE_PREFIX = "flux"
 """Names of the bridges begin with it: by that the firewall knows traffic of copies."""
 
 _NODE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
@@ -57,7 +57,7 @@ class CopyNames:
     @property
     def bridge(self) -> str:
         """A network interface's name holds 15 characters."""
-        return BRIDGE_PREFIX + hashlib.sha256(self.copy.encode()).hexdigest()[:12]
+        return BRIDGE_PREFIX + hashlib.sha256(self.copy.encode()).hexdigest()[:11]
 
     def component(self, name: str) -> str:
         return f"{self.copy}.{name}"
