@@ -18,7 +18,7 @@ from .servers import render_server
 
 GATEWAYS_CA: Final = "gateways.pem"
 
-PAYLOAD_MAX: Final = 28 * 1024
+PAYLOAD_MAX: Final = 16 * 1024
 """A command has to fit into one buffer. A longer list of gateways is read from its file, by a reload."""
 
 

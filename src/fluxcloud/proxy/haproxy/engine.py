@@ -20,7 +20,7 @@ from fluxcloud.tls import build_identity_cert
 
 from ..base import ProxyConfig
 from ..routes import Table
-from .admin import AdminFailed
+from .admin import Admin, AdminFailed
 from .commands import Command, build_health, build_removal, has_room, plan
 from .layout import Layout, build_layout, enlarge, forget_retired, is_short, name_backend
 from .maps import STATE
@@ -188,7 +188,7 @@ class HaproxyProxy:
         if process.changing:
             return True
         try:
-            await self._meter.read(process.admin, self._layout.pool)
+            await self._meter.read(process.desk, self._layout.pool)
         except AdminFailed:
             return process.changing
         return True
@@ -199,20 +199,19 @@ class HaproxyProxy:
         """Take away servers whose last request has ended."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            if self._layout.retired:
-                async with self._lock:
-                    with contextlib.suppress(AdminFailed):
-                        await self._remove_idle()
+            for backend in tuple(self._layout.retired)[:_RETIRED_AT_ONCE]:
+                with contextlib.suppress(AdminFailed):
+                    await self._remove_idle(self._runner.process.desk, backend)
 
-    async def _remove_idle(self) -> None:
-        for backend in tuple(self._layout.retired)[:_RETIRED_AT_ONCE]:
-            sessions = read_sessions(await self._runner.admin.ask(f"show stat {name_backend(backend)} 4 -1"))
-            idle = [s.name for s in self._layout.retired[backend] if not sessions.get(s.name, 0)]
-            for name in idle:
-                maintain, delete = build_removal(backend, name)
-                await self._runner.run((maintain,))
-                if "deleted" in await self._runner.admin.ask(delete.line):
-                    self._layout = forget_retired(self._layout, backend, (name,))
+    async def _remove_idle(self, desk: Admin, backend: int) -> None:
+        """Nobody gives work to retired servers, so this needs no lock."""
+        sessions = read_sessions(await desk.ask(f"show stat {name_backend(backend)} 4 -1"))
+        names = [s.name for s in self._layout.retired.get(backend, ()) if not sessions.get(s.name, 0)]
+        removals = [build_removal(backend, name) for name in names]
+        await desk.run(maintain for maintain, _ in removals)
+        answers = [await desk.ask(delete.line) for _, delete in removals]
+        gone = [name for name, answer in zip(names, answers, strict=True) if "deleted" in answer]
+        self._layout = forget_retired(self._layout, backend, gone)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -153,6 +153,8 @@ def mark_loaded(layout: Layout) -> Layout:
 
 def forget_retired(layout: Layout, backend: int, names: Iterable[str]) -> Layout:
     """Servers whose last request has ended are gone; a backend without any is free again."""
+    if backend not in layout.retired:  # left behind in a process that has given way
+        return layout
     gone = set(names)
     left = tuple(server for server in layout.retired.get(backend, ()) if server.name not in gone)
     retired = {index: servers for index, servers in layout.retired.items() if index != backend}

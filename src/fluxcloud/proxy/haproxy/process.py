@@ -93,7 +93,7 @@ def _catches(pid: int, number: signal.Signals) -> bool:
 
 
 class Process:
-    """One master. `admin` leads to its newest worker."""
+    """One master. `admin` leads to its newest worker; so does `desk`, for what takes long and is never urgent."""
 
     def __init__(self, directory: Path, child: asyncio.subprocess.Process) -> None:
         self._directory = directory
@@ -102,6 +102,7 @@ class Process:
         self.exited = asyncio.ensure_future(child.wait())
         self.changing = False  # it gives way to a new worker
         self.admin: Admin
+        self.desk: Admin
 
     @classmethod
     async def start(cls, directory: Path, listener: int, admin_name: str, timeout_s: float) -> Process:
@@ -129,7 +130,7 @@ class Process:
     async def reload(self, admin_name: str, timeout_s: float) -> None:
         """A new worker for what is written now; the old one finishes. Raises Permanent when it does not come up."""
         self.changing = True
-        self.admin.close()
+        self._close()
         try:
             await self._signal(signal.SIGUSR2)
             await self._connect(admin_name, timeout_s)
@@ -138,7 +139,7 @@ class Process:
 
     async def drain(self, drain_s: float) -> None:
         """Wait for what is under way, once nothing new can come."""
-        self.admin.close()  # it too is something the worker waits for
+        self._close()  # these too the worker waits for
         await self._signal(signal.SIGUSR1)
         await asyncio.wait([self.exited], timeout=drain_s)
 
@@ -150,8 +151,7 @@ class Process:
 
     async def kill(self) -> None:
         """Master and worker, whatever they are doing."""
-        if hasattr(self, "admin"):
-            self.admin.close()
+        self._close()
         if self._worker >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._worker, signal.SIGKILL)
@@ -160,6 +160,11 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             self._child.kill()
         await self.exited
+
+    def _close(self) -> None:
+        for connection in ("admin", "desk"):
+            if hasattr(self, connection):
+                getattr(self, connection).close()
 
     async def _signal(self, number: signal.Signals) -> None:
         """A master that has just started, or just reloaded, would die of the signal: wait until it listens to it."""
@@ -176,6 +181,7 @@ class Process:
                 break
             with contextlib.suppress(OSError, AdminFailed):
                 self.admin = await Admin.connect(self._directory, name)
+                self.desk = await Admin.connect(self._directory, name)
                 self._remember_worker(await self.admin.ask("show info"))
                 return
             await asyncio.sleep(_LOOK_S)
