@@ -106,8 +106,9 @@ def _render_global(listen: Listen, connections_max: int) -> list[str]:
         f"  stats socket unix@{listen.admin} mode 600 level admin expose-fd listeners",
         "  stats timeout 1d",
         "  hard-stop-after 1h",
-        # All at once, connections of an old worker would be closed under requests that are on their way.
-        "  close-spread-time 1s",
+        # By itself an old worker would close connections under requests that are on their way. So it says good-bye in
+        # its answers (see _LEAVE), and closes those that stay silent little by little.
+        "  close-spread-time 30s",
         f"  tune.bufsize {_BUFFER}",
         "  set-var proc.failed int(0)",
         "  ssl-default-bind-options ssl-min-ver TLSv1.3",
@@ -225,7 +226,10 @@ _EDGE_ANSWER: Final = (
     ),
 )
 
+_LEAVE: Final = "http-after-response set-header connection close if { stopping }"
+
 _AFTER_ANSWER: Final = (
+    _LEAVE,
     f"http-after-response set-var(proc.failed) var(proc.failed),add(1) if {{ status 502:504 }}"
     f" {{ res.hdr({_ERROR}) -m found }}",
     f"http-after-response set-header connection close if {{ status 400 414 431 }} {{ res.hdr({_ERROR}) -m found }}",
