@@ -95,7 +95,7 @@ class Store:
         self._probe = probe
         self._lock = _lock(home)
         try:
-            self._env, self._dbs = _open(home, map_bytes)
+            self._env, self._dbs = _open(home, min(map_bytes, limits.max_bytes or map_bytes))
             self.head = self._read_head()
         except BaseException:
             os.close(self._lock)

@@ -91,6 +91,13 @@ def test_map_grows(tmp_path: Path) -> None:
     store.close()
 
 
+def test_full__limit_below_the_first_size(tmp_path: Path) -> None:
+    store = open_store(tmp_path, Limits(10**9, 10**12, max_bytes=2 * MIB), map_bytes=64 * MIB)
+    with pytest.raises(StorageFull, match=r"storage.max_mib = 2"):
+        store.commit(make_block(1, body=bytes(3 * MIB)))
+    store.close()
+
+
 def test_full__max_bytes(tmp_path: Path) -> None:
     store = open_store(tmp_path, Limits(10**9, 10**12, max_bytes=2 * MIB))
     kept = 3
