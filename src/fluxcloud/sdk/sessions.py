@@ -8,7 +8,6 @@ scopes, not about to end. Otherwise the wallet signs another one. Source: APPS.m
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from ..capability import (
 from ..codec import Codec, encode
 from ..crypto import PrivateKey
 from ..errors import ConfigError, Rejected
+from ..files import write_atomically
 from ..ids import Address, AppId, render_app
 from ..ledger.apps.model import App
 
@@ -151,12 +151,8 @@ class SessionStore:
     def _write(self, app_id: AppId, session: AppSession) -> None:
         """All or nothing, so that two commands at once leave one whole session."""
         path = self._path(app_id)
-        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-        raw = msgspec.json.encode(_Kept(session.key.seed, encode(session.signed)))
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(raw)
-            part.replace(path)
+            write_atomically(path, msgspec.json.encode(_Kept(session.key.seed, encode(session.signed))))
         except OSError as error:
             raise ConfigError(str(path), f"can't be written: {error.strerror}") from error
