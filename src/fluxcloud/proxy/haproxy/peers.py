@@ -24,7 +24,7 @@ _DIALS_MAX: Final = 64
 _FAST: Final = 0.1
 """Of the interval: when to ask again a peer that may be going down. Sooner than elsewhere: settling takes time too."""
 
-_SETTLE_S: Final = 0.01
+_SETTLE_S: Final = 0.1
 """With the connect timeout, how long a slot takes nothing new before what is under way on it is cut. HAProxy gives up a
 request for good when its server goes down while it still connects; one that is connected is tried elsewhere."""
 
