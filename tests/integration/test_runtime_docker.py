@@ -21,6 +21,7 @@ from fluxcloud.node.runtime.base import ComponentSpec, CopyKey, Runtime, Runtime
 from fluxcloud.node.runtime.docker import api, faults
 from fluxcloud.node.runtime.docker.engine import DockerRuntime
 from fluxcloud.node.runtime.docker.firewall import TABLE
+from fluxcloud.node.runtime.docker.images import ImageLoader, make_name
 from integration.runtime_contract import (
     EXIT_3,
     KEY,
@@ -320,6 +321,32 @@ async def test_nodes_on_one_daemon_leave_each_other_alone(
     assert docker(dockerd, "network", "ls", "-q", "--filter", "label=fluxcloud.node=node-2") == []
     assert "node-2" not in docker(dockerd, "image", "ls", "--format", "{{.Tag}}")
     assert (await get_state(runtime)).phase == "running"
+
+
+async def test_images_that_nothing_needs_go(dockerd: Dockerd, tmp_path: Path) -> None:
+    """With the manifest in the content store, or as the one to keep, an image stays."""
+    store = ContentStore(tmp_path / "own")
+    digest, none = build_busybox_image(store, user="nobody"), "sha256:" + "0" * 64
+    client = api.DockerApi(dockerd.socket)
+    await client.open()
+    images = ImageLoader(client, store, "node-9")
+
+    async def is_there() -> bool:
+        return await client.inspect_image(make_name(digest, "node-9")) is not None
+
+    try:
+        await images.ensure(digest)
+        await images.collect(none)
+        assert await is_there()
+        store.delete(digest)
+        await images.collect(digest)
+        assert await is_there()
+        await images.collect(none)
+        assert not await is_there()
+        with pytest.raises(Temporary, match="not in the content store"):
+            await images.ensure(digest)
+    finally:
+        await client.close()
 
 
 async def test_a_paused_copy_can_be_stopped_and_removed(runtime: Runtime, engine: Engine, dockerd: Dockerd) -> None:

@@ -17,10 +17,19 @@ class Answer(msgspec.Struct, frozen=True, rename="pascal"):
     """Keys as the engine writes them."""
 
 
+class Part(Answer, frozen=True):
+    name: str = ""
+
+
 class Version(Answer, frozen=True):
     api_version: str
     min_api_version: str = field(default="1.24", name="MinAPIVersion")
     version: str = ""
+    components: list[Part] | None = None
+
+    @property
+    def is_podman(self) -> bool:
+        return any("podman" in part.name.lower() for part in self.components or ())
 
 
 class Info(Answer, frozen=True):

@@ -35,6 +35,7 @@ from ..usage import read_listening
 from . import firewall
 from .answers import Container, Summary
 from .api import DockerApi
+from .causes import is_unrunnable, shorten_cause
 from .copies import Found, build_copy_state, group_copies
 from .events import EventFeed
 from .exec import start_exec
@@ -221,7 +222,8 @@ class DockerRuntime:
         own_images = ImageLoader(self._api, own, self._node)
         disk = await can_bound_disk(self._api, self._node, (await own_images.ensure(holder)).id)
         isolation = build_isolation(info, open_network=why_open, disk=disk)
-        networks, bounds = NetworkMaker(self._api, self._pool), Bounds(self._log_bytes, disk)
+        bounds = Bounds(self._log_bytes, disk, hostnames=self._api.transport.is_podman)
+        networks = NetworkMaker(self._api, self._pool)
         self._maker = CopyMaker(self._api, self._node, self._images, own_images, holder, networks, bounds)
         await self._maker.remove_leftovers()
         await self._list()
@@ -315,8 +317,10 @@ class DockerRuntime:
         try:
             await self._api.start(part.id)
             self._starts.note(key, name)
-        except Permanent as error:
-            raise Permanent(f"component {name}: {_shorten(str(error))}") from error
+        except (Permanent, Temporary) as error:
+            if isinstance(error, Temporary) and not is_unrunnable(str(error)):
+                raise
+            raise Permanent(f"component {name}: {shorten_cause(str(error))}") from error
         finally:
             self._inspected.pop(part.id, None)
             self._starting.discard((key, name))
@@ -373,9 +377,3 @@ def _get_part(key: CopyKey, found: Found, name: str) -> Summary:
     if name not in found.components:
         raise Permanent(f"copy {key.app}.{key.generation} has no component {name!r}")
     return found.components[name]
-
-
-def _shorten(message: str) -> str:
-    """Of the engine's chain of causes, the last one."""
-    _, found, rest = message.rpartition("exec: ")
-    return (rest if found else message).removesuffix(": unknown")

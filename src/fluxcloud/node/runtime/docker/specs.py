@@ -69,10 +69,11 @@ class CopyNames:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What holds for all components here: bytes of log kept, and whether the engine can bound writable layers."""
+    """What holds for all components here: bytes of log kept, and what the engine can do."""
 
     log_bytes: int
-    disk: bool
+    disk: bool = False  # bound writable layers
+    hostnames: bool = False  # give each component one; else the copy has one, that of its holder
 
 
 def validate_node(name: str) -> str:
@@ -110,7 +111,7 @@ def build_network(names: CopyNames, subnet: IPv4Network) -> dict[str, Any]:
 
 
 def build_holder(names: CopyNames, copy: CopySpec, image: str, subnet: IPv4Network) -> dict[str, Any]:
-    """Its name in the network is the first component's: all components of a copy share it."""
+    """Its host name is the first component's: with Docker all components of a copy share it."""
     parts = [spec.name for spec in copy.components]
     address = str(get_address(subnet))
     labels = {COMPONENTS: json.dumps(parts), LABELS: json.dumps(copy.labels), ADDRESS: address}
@@ -153,6 +154,8 @@ def build_component(
     log_bytes = max(bounds.log_bytes // _LOG_FILES, 1)
     config = {"max-size": str(log_bytes), "max-file": str(_LOG_FILES)}
     body["HostConfig"]["LogConfig"] = {"Type": "json-file", "Config": config}
+    if bounds.hostnames:
+        body["Hostname"] = spec.name
     if bounds.disk:
         body["HostConfig"]["StorageOpt"] = {"size": f"{spec.disk_mib}M"}
     return body

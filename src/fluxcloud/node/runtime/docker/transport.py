@@ -40,6 +40,7 @@ class Transport:
     def __init__(self, socket: str) -> None:
         self.socket = socket
         self.prefix = ""
+        self.is_podman = False
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -50,7 +51,7 @@ class Transport:
             self._session = aiohttp.ClientSession("http://docker", connector=connector)
         try:
             found = await self.call("GET", "/version", Version)
-            self.prefix = "/v" + choose_version(found)
+            self.prefix, self.is_podman = "/v" + choose_version(found), found.is_podman
         except BaseException:
             await self.close()
             raise

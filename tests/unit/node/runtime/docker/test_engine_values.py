@@ -18,7 +18,8 @@ from fluxcloud.images.store import ContentStore
 from fluxcloud.images.unpack import Limits
 from fluxcloud.node.execute import is_disk_full
 from fluxcloud.node.runtime.base import CopyKey
-from fluxcloud.node.runtime.docker.answers import Info, Version
+from fluxcloud.node.runtime.docker.answers import Info, Part, Version
+from fluxcloud.node.runtime.docker.causes import is_unrunnable, shorten_cause
 from fluxcloud.node.runtime.docker.exec import build_upgrade
 from fluxcloud.node.runtime.docker.firewall import parse_resolvers, render_rules
 from fluxcloud.node.runtime.docker.images import build_archive, check_layers, make_name
@@ -176,6 +177,23 @@ def test_layers_are_checked(store: ContentStore) -> None:
     path.write_bytes(path.read_bytes().replace(b"1" * 700, b"3" * 700))
     with pytest.raises(DigestMismatch):
         check_layers(store, image)
+
+
+def test_causes() -> None:
+    docker = (
+        "OCI runtime create failed: container_linux.go:380: starting container process caused: "
+        'exec: "/bin/nothing": stat /bin/nothing: no such file or directory: unknown'
+    )
+    assert is_unrunnable(docker)
+    assert shorten_cause(docker) == '"/bin/nothing": stat /bin/nothing: no such file or directory'
+    other = "OCI runtime create failed: cgroups: no such file or directory: unknown"
+    assert not is_unrunnable(other)
+    assert shorten_cause(other) == "OCI runtime create failed: cgroups: no such file or directory"
+
+
+def test_podman_is_known() -> None:
+    assert Version("1.41", components=[Part("Podman Engine")]).is_podman
+    assert not Version("1.41", components=[Part("Engine"), Part("containerd")]).is_podman
 
 
 def test_counts_of_starts(tmp_path: Path) -> None:
