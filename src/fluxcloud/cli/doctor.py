@@ -160,13 +160,36 @@ def _render(findings: Iterable[Finding]) -> str:
     return "\n".join(finding.render() for finding in findings)
 
 
+async def _write_bundle(target: Path, rows: list[dict[str, str]], context_name: str | None) -> list[str]:
+    from .supportbundle import write_bundle
+
+    try:
+        context: Context | None = load_context(context_name)
+    except CliError:
+        context = None  # no network: the rest is worth having all the same
+    data = Path(context.data) if context is not None and context.data else find_data_dir()
+    return await write_bundle(target, rows, data, context)
+
+
 @click.command("doctor")
 @click.option("-c", "--context", "context_name", help="Network to look at (default: the local one).")
+@click.option(
+    "--bundle", type=click.Path(path_type=Path, dir_okay=False), help="Write what helpers need, without secrets, here."
+)
 @verb
-async def doctor_command(context_name: str | None, output: Output) -> None:
-    """Look for what is wrong on this machine, and say what to do. Exit 1 where something will not work."""
+async def doctor_command(context_name: str | None, bundle: Path | None, output: Output) -> None:
+    """Look for what is wrong on this machine, and say what to do. Exit 1 where something will not work.
+
+    With --bundle FILE.tar.gz: versions, findings, configurations, the ends of the logs and the ledger's status.
+    """
     findings = await _look(context_name)
     rows = [{"level": f.level, "check": f.name, "saw": f.saw, "try": f.remedy} for f in findings]
-    output.data("doctor/1", {"findings": rows}, _render(findings))
+    body: dict[str, object] = {"findings": rows}
+    text = _render(findings)
+    if bundle is not None:
+        files = await _write_bundle(bundle, rows, context_name)
+        body |= {"bundle": str(bundle), "files": files}
+        text += f"\n{bundle}: {len(files)} files without keys and secrets; look into it before you send it"
+    output.data("doctor/1", body, text)
     if any(finding.level == "bad" for finding in findings):
         raise SystemExit(UNEXPECTED)

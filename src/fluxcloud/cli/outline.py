@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,9 @@ def load_outline(make: Callable[[], Outline]) -> Outline:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps({"stamp": stamp, "outline": outline}))
         part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
+    except OSError:  # no room, or not allowed: then it is made each time
+        with suppress(OSError):
+            part.unlink()
     return outline
 
 
