@@ -1,4 +1,4 @@
-"""For all tests: examples have no deadline of their own, for machines share their cores; pytest's timeout bounds each."""
+"""For all tests: examples have no deadline of their own, for cores are shared; the timeout bounds each test."""
 
 from __future__ import annotations
 
