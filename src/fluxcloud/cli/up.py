@@ -64,7 +64,7 @@ async def up_command(
         if end_leftovers(layout):
             output.progress("ended what an earlier `up` had left running")
         if reset:
-            await _remove_containers(layout)
+            await _remove_containers(layout, output)
             _clear(layout)
         network = _open_or_create(layout, Wanted(nodes, gateways, engine))
         local = LocalNetwork(layout, network, proxy, output)
@@ -97,12 +97,15 @@ class _locked:
         self._file.close()
 
 
-async def _remove_containers(layout: Layout) -> None:
+async def _remove_containers(layout: Layout, output: Output) -> None:
     """Of the network that was here, where it ran with Docker; a network that can't be read has none that we know."""
     with suppress(ConfigError, OSError):
         network = load_network(layout)
         if network.engine == "docker":
-            await DockerCopies(network).remove_all()
+            try:
+                await DockerCopies(network).remove_all()
+            except FluxCloudError as error:
+                output.progress(f"containers of the old network, if any, stay: {error}")
 
 
 def _clear(layout: Layout) -> None:
