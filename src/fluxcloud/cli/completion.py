@@ -48,5 +48,6 @@ def answer_shell(root: click.Group, instruction: str) -> int:
     data = find_data_dir()
     names = {"app": lambda: list_app_names(data), "node": lambda: list_node_names(data)}
     light = build_command(load_outline(lambda: describe_command(root)), PROGRAM, names)
-    click.echo(kind(light, {}, PROGRAM, COMPLETE_VARIABLE).complete())
+    offered = kind(light, {}, PROGRAM, COMPLETE_VARIABLE).complete()
+    click.echo(offered, nl=bool(offered))
     return 0
