@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engines import require_engine
-from fluxcloud.errors import ConfigError
+from fluxcloud.errors import ConfigError, Permanent
 from fluxcloud.proxy.haproxy import process as process_module
 from fluxcloud.proxy.haproxy.engine import HaproxyProxy
 from fluxcloud.proxy.haproxy.layout import POOL_MIN
@@ -103,6 +103,12 @@ async def test_missing__says_what_to_do(world: World, monkeypatch: pytest.Monkey
     with pytest.raises(
         ConfigError, match=r"proxy\.engine: haproxy-is-not-here is not installed; ask root for: apt-get"
     ):
+        await world.start_proxy("edge", world.gateway, Table())
+
+
+async def test_configuration_it_refuses__error_names_the_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fluxcloud.proxy.haproxy.render._BUFFER", "many")
+    with pytest.raises(Permanent, match=r"did not start: .*haproxy\.cfg:\d+.*tune\.bufsize"):
         await world.start_proxy("edge", world.gateway, Table())
 
 

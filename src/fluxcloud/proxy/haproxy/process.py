@@ -95,8 +95,9 @@ def _catches(pid: int, number: signal.Signals) -> bool:
 class Process:
     """One master. `admin` leads to its newest worker; so does `desk`, for what takes long and is never urgent."""
 
-    def __init__(self, directory: Path, child: asyncio.subprocess.Process) -> None:
+    def __init__(self, directory: Path, listener: int, child: asyncio.subprocess.Process) -> None:
         self._directory = directory
+        self._listener = listener
         self._child = child
         self._worker = -1  # descriptor of the worker's process
         self.exited = asyncio.ensure_future(child.wait())
@@ -119,7 +120,7 @@ class Process:
                 stderr=log,
                 start_new_session=True,
             )
-        process = cls(directory, child)
+        process = cls(directory, listener, child)
         try:
             await process._connect(admin_name, timeout_s)
         except BaseException:
@@ -185,7 +186,7 @@ class Process:
                 self._remember_worker(await self.admin.ask("show info"))
                 return
             await asyncio.sleep(_LOOK_S)
-        raise Permanent(f"haproxy did not start: {self._read_log() or 'it did not answer in time'}")
+        raise Permanent(f"haproxy did not start: {await self._explain()}")
 
     def _remember_worker(self, facts: str) -> None:
         if self._worker >= 0:
@@ -195,6 +196,20 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             self._worker = os.pidfd_open(int(pid))
 
-    def _read_log(self) -> str:
-        lines = (self._directory / _LOG).read_text(errors="replace").splitlines()
-        return "; ".join([line for line in lines if "ALERT" in line][-3:] or lines[-3:])
+    async def _explain(self) -> str:
+        """What HAProxy says against its configuration; it was quiet when it ran."""
+        checking = await asyncio.create_subprocess_exec(
+            _BINARY,
+            "-c",
+            "-f",
+            CONFIG_FILE,
+            cwd=self._directory,
+            pass_fds=(self._listener,),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, output = await checking.communicate()
+        lines = [line for line in output.decode(errors="replace").splitlines() if "ALERT" in line]
+        if lines:
+            return "; ".join(lines[:3])
+        return f"it ended, see {_LOG}" if self.exited.done() else "it did not answer in time"
