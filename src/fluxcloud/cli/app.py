@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import click
@@ -10,31 +11,39 @@ from ..ids import Address, AppId, NodeId, render_address, render_app
 from ..ledger.apps.messages import DeleteApp, ScaleGroup, UndeleteApp
 from ..ledger.apps.model import APPS
 from ..sdk.apps import AppView, find_app, find_view, read_app
-from .appadmin import evict_command, export_command, sessions_command, transfer_command
 from .common import require_yes, verb, with_context
-from .diff import diff_command
 from .eventlog import collect_app_events, render_events
 from .explain import explain_app, explain_waiting, render_explanation
 from .output import USAGE, CliError, Output, render_table
-from .plan import plan_command
 from .ps import build_rows, render_rows
 from .session import Session, open_session
 
+_ELSEWHERE = {
+    "plan": "plan",
+    "diff": "diff",
+    "transfer": "appadmin",
+    "evict": "appadmin",
+    "export": "appadmin",
+    "sessions": "appadmin",
+}
+"""Verbs of `app` in modules of their own, which are loaded when they are called."""
 
-@click.group("app")
+
+class _AppGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted((*super().list_commands(ctx), *_ELSEWHERE))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"fluxcloud.cli.{_ELSEWHERE[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+
+@click.group("app", cls=_AppGroup)
 def app_command() -> None:
     """List, show, plan, change, delete apps."""
-
-
-for _command in (
-    plan_command,
-    diff_command,
-    transfer_command,
-    evict_command,
-    export_command,
-    sessions_command,
-):
-    app_command.add_command(_command)
 
 
 @app_command.command("list")

@@ -40,6 +40,7 @@ CONFIG_BYTES_MAX = 4 << 20
 KEY_BYTES_MAX = 64 * 1024
 PROGRAMS = (("bwrap", "--version"), ("dockerd", "--version"), ("haproxy", "-v"), ("nft", "--version"))
 _NO_SECRETS = ("PWD", "OLDPWD")  # folders, not passwords
+_KEYS = ("keys/*.key", "sessions/*.key", "chain/*.key", "*s/*/*.key")
 _CONFIGS = ("genesis.json", "network.json", "context.toml", "chain/config.toml", "*s/*/config.toml")
 
 Files = dict[str, str]
@@ -53,7 +54,7 @@ async def write_bundle(target: Path, findings: list[dict[str, Any]], data: Path,
     files |= {f"config/{name}": text for name, text in _read_configs(data)}
     files |= {f"logs/{log.name}": read_end(log) for log in _list_plain(data, "logs/*.log")}
     files["processes.json"] = _render(await _ask_processes(data))
-    names, values = set[str](), list(_list_key_texts(data))
+    names, values = set[str](), list(_list_key_texts(data, context))
     if context is not None:
         ledger, variables = await _read_ledger(context)
         files["ledger.json"] = _render(ledger)
@@ -109,9 +110,10 @@ def _read_configs(data: Path) -> Iterator[tuple[str, str]]:
             yield path.relative_to(data).as_posix(), file.read(CONFIG_BYTES_MAX).decode("utf-8", "replace")
 
 
-def _list_key_texts(data: Path) -> Iterator[str]:
+def _list_key_texts(data: Path, context: Context | None) -> Iterator[str]:
     """Each line of each key, and each text in a session: whatever of them a log should hold by mistake."""
-    for path in _list_plain(data, "**/*.key"):
+    own = [Path(context.key)] if context is not None and Path(context.key).is_file() else []
+    for path in (*_list_plain(data, *_KEYS), *own):
         with path.open("rb") as file:
             text = file.read(KEY_BYTES_MAX).decode("ascii", "replace")
         yield from (part for part in text.replace('"', "\n").split("\n") if len(part) >= 16)
