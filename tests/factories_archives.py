@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -93,15 +94,13 @@ def write_archive(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def make_bomb(size_mib: int) -> tuple[bytes, bytes]:
-    """(diff id as text, the gzip stream) of a layer with one file of so many MiB of zeros."""
+def make_bomb(size_mib: int) -> tuple[str, bytes]:
+    """(diff id, the gzip stream) of a layer with one file of so many MiB of zeros."""
     header = make_entry("zeros")
     header.size = size_mib << 20
-    import hashlib
-
     whole, buffer, zeros = hashlib.sha256(), io.BytesIO(), bytes(1 << 20)
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed:
         for piece in (header.tobuf(), *(zeros for _ in range(size_mib)), bytes(1024)):
             packed.write(piece)
             whole.update(piece)
-    return f"sha256:{whole.hexdigest()}".encode(), buffer.getvalue()
+    return f"sha256:{whole.hexdigest()}", buffer.getvalue()

@@ -96,6 +96,6 @@ def require_yes(question: str, name: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CliError(f"{question} needs --yes where nobody can be asked", exit_code=2)
+        raise CliError(f"{question} needs --yes where nobody can be asked", exit_code=2, hints=("--yes",))
     if click.prompt(f"{question} Type its name to go on", default="", show_default=False) != name:
-        raise CliError("not confirmed; nothing was changed", exit_code=2)
+        raise CliError("not confirmed; nothing was changed", exit_code=2, hints=(f"type {name}, or give --yes",))

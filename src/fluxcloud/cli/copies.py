@@ -193,10 +193,11 @@ class _ExecCommand(click.Command):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and not args[0].startswith("-"):
-            end = 1 + self._count_own_options(args[1:])
+        app = self._count_own_options(args)
+        if app < len(args) and not args[app].startswith("-"):
+            end = app + 1 + self._count_own_options(args[app + 1 :])
             command = args[end + 1 :] if args[end : end + 1] == ["--"] else args[end:]
-            args = [*args[1:end], args[0], *command]
+            args = [*args[:app], *args[app + 1 : end], args[app], *command]
         return super().parse_args(ctx, args)
 
     def _count_own_options(self, args: list[str]) -> int:

@@ -28,6 +28,9 @@ _HINTS: dict[str, tuple[str, ...]] = {
     **{f"image/{number}": ("docker save IMAGE -o app.tar makes an archive that deploy takes",) for number in (2, 3, 6)},
     "image": ("build the image anew, or take another one",),
     "scheduler": ("ask for less memory or CPU, or allow more places", "fluxcloud node list"),
+    "apps/2": ("the owner's context does it: -c NAME",),
+    "sdk/5": ("choose another name",),
+    "ids/1": ("fluxcloud app list --all", "fluxcloud node list"),
     "accounts": ("fluxcloud status shows the account's balance",),
 }
 

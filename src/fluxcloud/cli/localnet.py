@@ -179,7 +179,8 @@ class LocalNetwork:
 
     def _check_node(self, name: str) -> str:
         if name not in self.network.nodes:
-            raise CliError(f"no local node {name!r}; there are {', '.join(self.network.nodes)}", exit_code=4)
+            known = ", ".join(self.network.nodes)
+            raise CliError(f"no local node {name!r}; there are {known}", exit_code=4, hints=("fluxcloud node list",))
         return name
 
     # --- faults -----------------------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ class LocalNetwork:
 
     async def _heal(self, name: str) -> dict[str, Any]:
         if name not in self.faults:
-            raise CliError(f"{name} runs already", exit_code=6)
+            raise CliError(f"{name} runs already", exit_code=6, hints=(f"fluxcloud node kill {name}",))
         kind = await self._end_fault(name)
         await self.supervisor.release(name)
         return {"node": name, "kind": kind}

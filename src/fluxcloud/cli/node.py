@@ -10,6 +10,7 @@ from ..errors import Rejected
 from ..ids import NodeId, parse_node, render_node
 from ..ledger.nodes.messages import NodeDrain, NodeResume
 from ..ledger.nodes.model import NODES, TIERS, Node
+from ..ledger.params import MINIMAL
 from ..sdk.wallet import Wallet
 from ..specfile.words import parse_seconds
 from .common import verb, with_context
@@ -21,6 +22,7 @@ from .session import Session, open_session
 
 HEADINGS = ("NODE", "STATE", "TIER", "WHERE", "CPU", "MEMORY", "COPIES", "ADDRESS", "NOTE")
 DRAIN_DEFAULT = "1h"
+DRAIN_MAX_S = MINIMAL.drain_ms_max // 1000
 
 
 @click.group("node")
@@ -106,7 +108,9 @@ async def drain_node(name: str, duration: str, context_name: str | None, output:
     try:
         seconds = parse_seconds(duration)
     except ValueError as error:
-        raise CliError(f"--for: {error}", exit_code=2) from None
+        raise CliError(f"--for: {error}", exit_code=2, hints=(f"--for {DRAIN_DEFAULT}",)) from None
+    if not 0 < seconds <= DRAIN_MAX_S:
+        raise CliError(f"--for: {duration} is not within 1s..4h", exit_code=2, hints=("--for 4h",))
     async with open_session(context_name) as session:
         node_id = await _find_node(session, name)
         status = await session.chain.status()

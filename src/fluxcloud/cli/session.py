@@ -115,6 +115,7 @@ async def open_session(context_name: str | None) -> AsyncIterator[Session]:
     context = load_context(context_name)
     async with open_chain(context) as chain:
         yield Session(context, chain)
+        await chain.wait_written()  # else the next command might not see what this one did
 
 
 def _count(number: int, one: str, many: str = "") -> str:

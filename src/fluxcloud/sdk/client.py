@@ -18,6 +18,7 @@ from ..codec import Codec, encode
 from ..crypto import PrivateKey
 from ..errors import ConfigError, Temporary
 from ..ids import NodeId
+from ..ledger.block import PARAMS
 from ..ledger.genesis_file import parse_genesis
 from ..ledger.genesis_model import Genesis
 from ..ledger.module import Event, Lane, Message
@@ -156,6 +157,11 @@ class Chain:
         submitted = await self._submitter.submit(messages, wallet, fee)
         self._written_height = max(self._written_height, submitted.height)
         return submitted
+
+    async def wait_written(self) -> None:
+        """Until whoever asks next can read what this client has written: the header after it has been signed."""
+        if self._written_height:
+            await self.read(PARAMS, "")
 
     async def submit_role(self, node_id: NodeId, key: PrivateKey, lane: Lane, messages: Sequence[Message]) -> Submitted:
         """Send as a node, in a role lane: free, one at a time. Raises as `submit` does."""

@@ -76,6 +76,7 @@ def test_failure_nobody_thought_of__is_no_traceback_unless_asked(
         ["shop", "--", "sh", "-c", "id"],
         ["shop", "--slot", "1", "--", "sh", "-c", "id"],
         ["--slot=1", "shop", "sh", "-c", "id"],
+        ["--json", "shop", "--slot", "1", "sh", "-c", "id"],
     ],
 )
 def test_exec__what_is_the_commands(words: list[str]) -> None:

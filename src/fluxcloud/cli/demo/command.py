@@ -24,7 +24,8 @@ def _parse_faults(text: str | None) -> tuple[str, ...]:
     kinds = tuple(part.strip() for part in text.split(",") if part.strip())
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
-        raise CliError(f"--faults: {text!r}; allowed are {', '.join(KINDS)}, separated by commas", exit_code=USAGE)
+        problem = f"--faults: {text!r}; allowed are {', '.join(KINDS)}, separated by commas"
+        raise CliError(problem, exit_code=USAGE, hints=("--faults kill,stop",))
     if "cut" in kinds and not can_cut():
         raise CliError("--faults: cut needs root and nftables", exit_code=USAGE, hints=("--faults kill,stop",))
     return kinds
