@@ -217,7 +217,7 @@ def test_session__is_signed_once_kept_privately_and_void_once_revoked(network: N
     folder = network.data / "sessions"
     network.run("logs", "hello")
     app_id = network.json("app", "show", "hello")["id"]
-    file = folder / f"{app_id}.session.key"
+    (file,) = folder.glob(f"*/{app_id}.session.key")
     first = file.read_bytes()
     assert file.stat().st_mode & 0o777 == 0o600
     network.run("exec", "hello", "id")
@@ -230,6 +230,14 @@ def test_session__is_signed_once_kept_privately_and_void_once_revoked(network: N
     assert network.run("exec", "hello", "id").returncode == 0
     assert file.read_bytes() != first, "a void session was used again"
     assert network.json("app", "sessions", "revoke", "hello")["session_epoch"] == epoch + 1
+
+
+def test_account_of_another_context__does_not_get_in_by_the_owners_session(network: Network, tmp_path: Path) -> None:
+    network.run("logs", "hello")
+    stranger = Heir(network, tmp_path, data=str(network.data))
+    refused = stranger.run("exec", "hello", "id")
+    assert refused.returncode == 3, refused.stderr
+    assert "another account" in refused.stderr
 
 
 # --- owner, place, export -------------------------------------------------------------------------------------------
@@ -286,7 +294,7 @@ def read_owner(network: Network, app: str) -> str:
 class Heir:
     """Another account on the same network, by a context of its own."""
 
-    def __init__(self, network: Network, folder: Path) -> None:
+    def __init__(self, network: Network, folder: Path, *, data: str = "") -> None:
         from fluxcloud.ids import render_address
         from fluxcloud.sdk.wallet import Wallet
 
@@ -295,7 +303,7 @@ class Heir:
         self.address = render_address(Wallet.load(key).address)
         self._network = network
         self._config = folder / "config"
-        context = {**network.context(), "name": "heir", "key": str(key), "data": ""}
+        context = {**network.context(), "name": "heir", "key": str(key), "data": data}
         place = self._config / "fluxcloud" / "contexts"
         place.mkdir(parents=True)
         (place / "heir.toml").write_text("".join(f'{name} = "{value}"\n' for name, value in context.items()))

@@ -10,10 +10,8 @@ from ..ids import Address, AppId, NodeId, parse_address, render_address
 from ..ledger.apps.messages import EvictInstance, RevokeSessions, TransferApp
 from ..ledger.apps.model import APPS, Placement
 from ..sdk.apps import AppView, find_app, find_view
-from ..sdk.sessions import SessionStore
 from ..specfile.render import render_spec
 from .common import require_yes, verb, with_context
-from .context import find_session_dir
 from .output import CONFLICT, NOT_FOUND, USAGE, CliError, Output
 from .session import open_session
 from .spec import refuse_overwriting
@@ -118,7 +116,7 @@ async def revoke_command(app: str, context_name: str | None, output: Output) -> 
     async with open_session(context_name) as session:
         found = await find_app(session.chain, app)
         await session.chain.submit((RevokeSessions(app=found.id),), session.wallet)
-        SessionStore(find_session_dir(session.context), session.chain.chain_id).forget(AppId(found.id))
+        session.sessions.forget(AppId(found.id))
         now = await session.chain.read(APPS, AppId(found.id))
     epoch = now.session_epoch if now is not None else found.session_epoch + 1
     text = (

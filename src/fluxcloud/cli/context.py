@@ -73,11 +73,11 @@ def read_context(path: Path) -> Context:
 
 
 def find_session_dir(context: Context) -> Path:
-    """Where sessions for a context's apps are kept: beside a local network's data, else below XDG_STATE_HOME."""
+    """Where accounts' sessions are kept: beside a local network's data, else below XDG_STATE_HOME."""
     if context.data:
         return Path(context.data) / "sessions"
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(state) / "fluxcloud" / "sessions" / context.name
+    return Path(state) / "fluxcloud" / "sessions"
 
 
 def _contexts_dir() -> Path:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..ids import NodeId, render_node
+from ..ids import NodeId, render_address, render_node
 from ..ledger.apps.model import ASSIGN, App
 from ..ledger.liveness.model import CASES, SEATS
 from ..ledger.nodes.model import NODES
@@ -37,7 +37,13 @@ class Session:
 
     def get_signer(self, app: App) -> CapSigner:
         """What signs for this app towards nodes: a session that the account signs once and that is kept here."""
-        return SessionStore(find_session_dir(self.context), self.chain.chain_id).get(app, self.wallet)
+        return self.sessions.get(app, self.wallet)
+
+    @property
+    def sessions(self) -> SessionStore:
+        """Kept by account, so that no context of another one makes use of them."""
+        folder = find_session_dir(self.context) / render_address(self.wallet.address)
+        return SessionStore(folder, self.chain.chain_id)
 
     @property
     def layout(self) -> Layout:

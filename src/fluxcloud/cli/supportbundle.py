@@ -40,7 +40,7 @@ CONFIG_BYTES_MAX = 4 << 20
 KEY_BYTES_MAX = 64 * 1024
 PROGRAMS = (("bwrap", "--version"), ("dockerd", "--version"), ("haproxy", "-v"), ("nft", "--version"))
 _NO_SECRETS = ("PWD", "OLDPWD")  # folders, not passwords
-_KEYS = ("keys/*.key", "sessions/*.key", "chain/*.key", "*s/*/*.key")
+_KEYS = ("keys/*.key", "sessions/*/*.key", "chain/*.key", "*s/*/*.key")
 _CONFIGS = ("genesis.json", "network.json", "context.toml", "chain/config.toml", "*s/*/config.toml")
 
 Files = dict[str, str]
