@@ -358,7 +358,7 @@ def test_support_bundle__helps_and_holds_no_secret(network: Network, folder: Pat
     assert not [seed for seed in seeds if seed in whole]
     assert not [name for name in contents if name.endswith(".key")]
     assert "PRIVATE KEY" not in whole
-    assert contents["logs/n1.log"].endswith("the last line\n")
+    assert "the last line\n" in contents["logs/n1.log"]
     assert len(contents["logs/n1.log"].splitlines()) <= 500
     assert "secretive" in {app["name"] for app in json.loads(contents["ledger.json"])["apps"]}
     again = network.run("doctor", "--bundle", str(target), check=False)
