@@ -16,6 +16,7 @@ _EXIT_BY_CODE = {
     "apps/11": _NOT_FOUND,
     "apps/13": _NOT_FOUND,
     "sdk/4": _NOT_FOUND,
+    "node/1": _NOT_FOUND,
     **{f"apps/{number}": _USAGE for number in (5, 6, 7, 8, 16)},
     "sdk/6": _DEPLOY_FAILED,
     "scheduler/3": _CANT_PLACE,
@@ -30,6 +31,8 @@ _HINTS: dict[str, tuple[str, ...]] = {
     "scheduler": ("ask for less memory or CPU, or allow more places", "fluxcloud node list"),
     "apps/2": ("the owner's context does it: -c NAME",),
     "sdk/5": ("choose another name",),
+    "node": ("fluxcloud ps --watch shows where copies are, for they may move while one is asked",),
+    "capability": ("fluxcloud app sessions revoke APP makes the next command sign anew",),
     "ids/1": ("fluxcloud app list --all", "fluxcloud node list"),
     "accounts": ("fluxcloud status shows the account's balance",),
 }
