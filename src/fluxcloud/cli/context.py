@@ -77,7 +77,7 @@ def find_session_dir(context: Context) -> Path:
     if context.data:
         return Path(context.data) / "sessions"
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(state) / "fluxcloud" / "sessions"
+    return Path(state) / "fluxcloud" / "sessions" / context.name
 
 
 def _contexts_dir() -> Path:
