@@ -182,8 +182,9 @@ Behaviour = Callable[[App, Seen, asyncio.StreamReader, asyncio.StreamWriter], Aw
 async def _answer(app: App, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     body = app.name.encode() + (b" " + seen.body if seen.body else b"")
     content = b"" if seen.method == "HEAD" else body
-    writer.write(b"HTTP/1.1 200 OK\r\nX-App: %b\r\nContent-Length: %d\r\n\r\n" % (app.name.encode(), len(body)))
-    writer.write(content)
+    # Whole or not at all: an answer that has begun when its node hangs can't be asked for again.
+    head = b"HTTP/1.1 200 OK\r\nX-App: %b\r\nContent-Length: %d\r\n\r\n" % (app.name.encode(), len(body))
+    writer.write(head + content)
     return True
 
 

@@ -26,10 +26,14 @@ CONFIG_FILE: Final = "haproxy.cfg"
 
 _ALIVE: Final = "alive.sock"
 _ONCE: Final = "once.sock"
+_LATER: Final = "later.sock"
+_LATER_ID: Final = 100  # of its listening socket
+_LATER_MS: Final = 300
 
-_RETRIES_MIN: Final = 6
-"""While the only ready copy is gone and not yet down, its connections are refused each `timeout connect` anew: as many
-as it takes until the checks have found out and a `last` copy takes over."""
+_RETRIES: Final = 12
+"""HAProxy avoids only the server it tried last: with two that refuse and a third that lives, each further try finds
+the third with a chance of a half at least. Half of the tries of a careful request wait before: together two seconds,
+in which the checks find out about a dead server and a `last` one takes over."""
 
 _BUFFER: Final = 20 * 1024
 """Holds a request of 16 KiB, which a retry has to keep whole, with what is added to it. HAProxy copies all of it
@@ -76,7 +80,7 @@ def render_config(config: ProxyConfig, layout: Layout, listen: Listen, connectio
         "frontend front from base",
         *(f"  {line}" for line in _render_bind(config, listen)),
         *(f"  {line}" for line in front),
-        *(_render_once() if config.role == "edge" else ()),
+        *(_render_inner() if config.role == "edge" else ()),
         *_render_pool(config),
     ]
     if layout.slots:
@@ -168,6 +172,7 @@ def _render_edge(config: ProxyConfig) -> list[str]:
         f"http-request set-header {RETRY_STATUS_HEADER.lower()} {RETRY_STATUS}",
         *_PICK_SERVER,
         "use_backend once if !safe !keyed !{ http_first_req }",
+        "use_backend careful if safe few or keyed few",
         _USE_BACKEND,
         *_AFTER_ANSWER,
     ]
@@ -179,6 +184,7 @@ _EDGE_ACLS: Final = (
     "acl has_token var(txn.token) -m found",
     "acl safe method GET HEAD OPTIONS",
     "acl keyed req.hdr(idempotency-key) -m found",
+    "acl few var(txn.route),field(1,|),nbsrv le 1",
 )
 
 _FIND_ROUTE: Final = f"http-request set-var(txn.route) req.hdr(host),host_only,rtrim(.),map_str({maps.ROUTES})"
@@ -207,11 +213,15 @@ _STRIP_ANSWER: Final = (
 
 _ERROR: Final = ERROR_HEADER.lower()
 
-_EDGE_ANSWER: Final = (
+_GIVE_UP: Final = (
     # An ingress' own errors come with a status of their own, so that they and no app's are tried elsewhere.
     f"http-response set-var(txn.error) res.hdr({_ERROR})",
     f"http-response set-status 502 if {{ status {RETRY_STATUS} }} {{ var(txn.error) -m str upstream_failed }}",
     f"http-response set-status 503 if {{ status {RETRY_STATUS} }} {{ var(txn.error) -m found }}",
+)
+
+_EDGE_ANSWER: Final = (
+    *_GIVE_UP,
     "http-response set-var(txn.error) str(no_server) if { status 503 } { var(txn.error) -m found }",
     *_STRIP_ANSWER,
     f"http-response set-header {_ERROR} %[var(txn.error)] if {{ var(txn.error) -m found }}",
@@ -236,21 +246,41 @@ _AFTER_ANSWER: Final = (
 )
 
 
-def _render_once() -> list[str]:
-    """Where requests go in again that may be sent once only and are not the first of their connection.
+def _render_inner() -> list[str]:
+    """Where requests go in again that can't be left to the pool's backends, as the first one of a connection each.
 
-    When the connection to a server breaks under such a request, HAProxy closes the visitor's without a word, so that
-    the visitor sends it again: what must not be done twice. In here every request is the first of its connection, and
-    is answered.
+    `once`: what may be sent once only and is not the first of its connection. When the connection to a server breaks
+    under it, HAProxy closes the visitor's without a word, so that the visitor sends it again: what must not be done
+    twice. In here it is answered.
+
+    `careful`: what may be tried again, when there is at most one server to try. Where a kept connection broke before,
+    HAProxy uses up all tries at once and then closes without a word, and without any server it does not wait for one.
+    Every other try goes the way through `later`, which takes its time.
     """
     return [
         "backend once from base",
         "  option http-server-close",
         "  timeout server 1d",
         f"  server once unix@{_ONCE}",
-        "frontend once from base",
+        *(f"  {rule}" for rule in _GIVE_UP),
+        "backend careful from base",
+        "  option http-server-close",
+        "  timeout server 1d",
+        "  balance first",
+        f"  retries {_RETRIES}",
+        "  option redispatch 1",
+        f"  retry-on conn-failure empty-response {RETRY_STATUS}",
+        f"  server now unix@{_ONCE}",
+        f"  server later unix@{_LATER}",
+        *(f"  {rule}" for rule in _GIVE_UP),
+        "frontend inner from base",
         f"  bind unix@{_ONCE} mode 600 backlog 4096",
+        f"  bind unix@{_LATER} mode 600 backlog 4096 id {_LATER_ID}",
+        f"  tcp-request inspect-delay {_LATER_MS}ms",
+        f"  tcp-request content accept unless {{ so_id {_LATER_ID} }}",
+        "  tcp-request content accept if WAIT_END",
         *(f"  {rule}" for rule in (*_EDGE_ACLS, _FIND_ROUTE, *_PICK_SERVER, _USE_BACKEND)),
+        f"  http-after-response set-status {RETRY_STATUS} if {{ status 502:503 }} {{ res.hdr({_ERROR}) -m found }}",
     ]
 
 
@@ -285,14 +315,14 @@ def _render_ingress(config: ProxyConfig) -> list[str]:
 
 def _render_pool(config: ProxyConfig) -> list[str]:
     """What all backends of the pool share."""
-    shared = ["defaults pool from base", "  balance leastconn", "  option allbackups"]
+    shared = ["defaults pool from base", "  balance roundrobin", "  option allbackups"]
     shared += ["  http-request set-timeout server var(txn.route),field(3,|)"]
     if config.role == "ingress":
         # An edge tries other nodes at once, which is better than trying this one again.
         return [*shared, "  retries 0", *(f"  {rule}" for rule in _STRIP_ANSWER)]
     return [
         *shared,
-        f"  retries {max(config.retries, _RETRIES_MIN)}",
+        f"  retries {_RETRIES}",
         "  option redispatch 1",
         f"  retry-on conn-failure empty-response junk-response response-timeout {RETRY_STATUS}",
         *(f"  {rule}" for rule in (*_HIDE_COOKIE, *_EDGE_ANSWER)),
