@@ -165,7 +165,7 @@ def forwarding(network: Network, *arguments: str) -> Iterator[dict[str, Any]]:
     """`port-forward` until the block ends; what it said when it listened."""
     argv = [sys.executable, "-m", "fluxcloud.cli.main", "port-forward", *arguments, "--json"]
     environment = {**os.environ, "FLUXCLOUD_DATA": str(network.data)}
-    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             ready, _, _ = select.select([process.stdout], [], [], 60)

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import click
 
-from ..errors import FluxCloudError, Temporary
+from ..errors import FluxCloudError, Rejected, Temporary
 from ..ids import NodeId
 from ..ledger.apps.model import Placement
 from ..ledger.nodes.model import NODES
@@ -26,6 +26,7 @@ from .session import Session, open_session
 
 RETRY_S = 1.0
 REFRESH_S = 2.0
+COPY_IS_GONE = "node/1"
 INPUT, END_OF_INPUT, RESIZE = b"\x00", b"\x01", b"\x02"
 OUTPUT, ERROR_OUTPUT = 1, 2
 
@@ -52,10 +53,14 @@ def list_copies(view: AppView, slot: int | None, component: str | None) -> list[
         if component is None or part.name == component
     ]
     if not copies:
-        names = sorted({part.name for group in view.spec.groups for part in group.components})
-        message = f"no running copy of {view.app.name} matches; its components are {', '.join(names)}"
-        raise CliError(message, exit_code=NOT_FOUND, hints=(f"fluxcloud ps {view.app.name}",))
+        raise _build_no_copy(view)
     return copies
+
+
+def _build_no_copy(view: AppView) -> CliError:
+    names = sorted({part.name for group in view.spec.groups for part in group.components})
+    message = f"no running copy of {view.app.name} matches; its components are {', '.join(names)}"
+    return CliError(message, exit_code=NOT_FOUND, hints=(f"fluxcloud ps {view.app.name}",))
 
 
 async def open_node(session: Session, view: AppView, node_id: NodeId) -> NodeClient:
@@ -120,15 +125,22 @@ class _LogReader:
 
     async def show(self) -> None:
         view = await self._read()
-        unreachable = 0
-        for copy in list_copies(view, *self._filter):
+        copies = list_copies(view, *self._filter)
+        unreachable = gone = 0
+        for copy in copies:
             try:
                 async for line in self._lines(view, copy, "", follow=False):
                     self._print(copy, line)
             except Temporary as error:
                 unreachable += 1
                 self._output.progress(f"{copy.label(self._session)}: {error}")
-        if unreachable and unreachable == len(list_copies(view, *self._filter)):
+            except Rejected as error:
+                if error.code != COPY_IS_GONE:
+                    raise
+                gone += 1  # since the ledger was read, or the ledger will hear of it soon
+        if gone == len(copies):
+            raise _build_no_copy(view)
+        if unreachable and unreachable + gone == len(copies):
             raise CliError("no node that runs a copy could be reached", exit_code=UNREACHABLE)
 
     async def follow(self) -> None:
