@@ -13,9 +13,10 @@ import os
 import re
 import ssl
 from collections.abc import Iterable
+from pathlib import Path
 
 from .crypto import ED25519_KEY_BYTES, ED25519_SIGNATURE_BYTES, PrivateKey, verify_ed25519
-from .errors import Rejected
+from .errors import ConfigError, Rejected
 
 CERT_BYTES_MAX = 512
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?")
@@ -53,6 +54,18 @@ def validate_identity_cert(der: bytes, pub: bytes, name: str) -> None:
         raise BadCert(f"cert: it has to be the identity certificate of key {pub.hex()} for the name {name}")
     if not verify_ed25519(pub, body, signature):
         raise BadCert("cert: its signature is not by its own key")
+
+
+def read_identity_cert(path: Path, pub: bytes, name: str) -> bytes:
+    """DER of the certificate of `pub` for `name`. Raises ConfigError naming the file that is missing or does not fit."""
+    try:
+        der = path.read_bytes()
+        validate_identity_cert(der, pub, name)
+    except OSError as error:
+        raise ConfigError(str(path), f"can't be read: {error.strerror}") from error
+    except BadCert as error:
+        raise ConfigError(str(path), error.message) from error
+    return der
 
 
 def server_context(key: PrivateKey, cert_der: bytes, clients: Iterable[bytes] | None) -> ssl.SSLContext:

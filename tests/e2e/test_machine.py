@@ -115,9 +115,8 @@ def starting(data: Path, *options: str) -> Iterator[Told]:
 
 
 def test_kept_files_that_are_garbage__are_read_anew_and_nothing_restarts(stopped: Path) -> None:
-    node = stopped / "nodes" / "n1"
-    files = [stopped / "gateways/g1/table.msgpack", stopped / "pids.json", node / "assignment"]
-    files += [file for file in (node / "specs").iterdir() if file.is_file()]
+    specs = next(stopped.glob("nodes/*/specs/*"))
+    files = [stopped / "gateways/g1/table.msgpack", stopped / "pids.json", specs, specs.parents[1] / "assignment"]
     with running_network(stopped) as network:
         network.wait_for("hello is whole", network.is_whole)
         before = read_generations(network)

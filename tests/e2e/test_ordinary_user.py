@@ -116,5 +116,7 @@ def test_nothing_is_left(network: Network) -> None:
     """Last: `down` ends everything that ran as this user."""
     network.run("down")
     network.process.wait(30)
-    left = subprocess.run(["pgrep", "--uid", str(UID), "--runstates", "RSDT", "--list-full"], capture_output=True, text=True, check=False)
+    left = subprocess.run(
+        ["pgrep", "--uid", str(UID), "--runstates", "RSDT", "--list-full"], capture_output=True, text=True, check=False
+    )
     assert left.stdout == ""

@@ -21,6 +21,7 @@ from ..proxy.engines import build_proxy
 from ..proxy.routes import Table
 from ..sdk.client import Chain, Update, load_genesis
 from ..sdk.wallet import read_key
+from ..tls import read_identity_cert
 from .config import GatewayConfig
 from .kept import load_table, save_table
 from .table import RouteBook
@@ -78,7 +79,9 @@ class GatewayAgent:
 
 
 def build_edge(config: GatewayConfig) -> Proxy:
+    """Raises ConfigError naming the file of its identity that is missing or does not fit."""
     home = Path(config.home)
+    key = read_key(home / "hot.key")
     return build_proxy(
         config.proxy,
         ProxyConfig(
@@ -86,8 +89,8 @@ def build_edge(config: GatewayConfig) -> Proxy:
             listen_host=config.listen_host,
             listen_port=config.listen_port,
             identity_id=config.id,
-            cert_der=(home / "cert.der").read_bytes(),
-            key_seed=read_key(home / "hot.key").seed,
+            cert_der=read_identity_cert(home / "cert.der", key.public, config.id),
+            key_seed=key.seed,
             state_dir=home / "proxy",
             source_host=config.source_host,
         ),

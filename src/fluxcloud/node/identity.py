@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..crypto import PrivateKey
-from ..errors import ConfigError, Rejected
 from ..ids import NodeId, render_node
 from ..sdk.wallet import read_key
-from ..tls import validate_identity_cert
+from ..tls import read_identity_cert
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +21,4 @@ class Identity:
 def load_identity(home: Path, node_id: NodeId) -> Identity:
     """From `hot.key` and `cert.der`. Raises ConfigError naming the file that is missing or does not fit."""
     key = read_key(home / "hot.key")
-    try:
-        cert = (home / "cert.der").read_bytes()
-        validate_identity_cert(cert, key.public, render_node(node_id))
-    except OSError as error:
-        raise ConfigError(str(home / "cert.der"), f"can't be read: {error.strerror}") from error
-    except Rejected as error:
-        raise ConfigError(str(home / "cert.der"), error.message) from error
-    return Identity(node_id, key, cert)
+    return Identity(node_id, key, read_identity_cert(home / "cert.der", key.public, render_node(node_id)))
