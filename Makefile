@@ -27,10 +27,10 @@ lint: setup
 check: lint ## lint, types, layers, unit and property tests
 	$(BIN)/pytest -q -n 2 tests/unit tests/property
 
-test: check ## set up, check, integration tests, and end-to-end tests of the first minutes and of faults
-	$(BIN)/pytest -q tests/integration tests/e2e/test_first_minutes.py tests/e2e/test_faults.py
+test: check ## set up, check, integration and end-to-end tests: some 20 minutes
+	$(BIN)/pytest -q tests/integration tests/e2e
 
-e2e: setup ## all end-to-end tests
+e2e: setup ## end-to-end tests alone
 	$(BIN)/pytest -q tests/e2e
 
 demo: setup ## a network, an app on three nodes, a node killed under load, nothing lost

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-from local_network import CLI, local_network, percentile, scratch
+from local_network import CLI, add_engine_options, engines, local_network, percentile, scratch
 
 EXPECTED_P50_S, EXPECTED_P99_S = 6.2, 7.1
 
@@ -21,9 +21,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--kinds", default="kill", help="faults to repeat, separated by commas")
     parser.add_argument("--rate", type=int, default=200)
+    add_engine_options(parser)
     arguments = parser.parse_args()
     kinds = (arguments.kinds.split(",") * arguments.kills)[: arguments.kills]
-    with scratch() as data, local_network(data):
+    with engines(arguments) as options, scratch() as data, local_network(data, *options):
         argv = (*CLI, "demo", "failover", "--json", "--faults", ",".join(kinds), "--rate", str(arguments.rate))
         environment = {**os.environ, "FLUXCLOUD_DATA": str(data)}
         done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=False)

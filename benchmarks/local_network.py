@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import os
 import signal
@@ -65,6 +67,31 @@ def local_network(data: Path, *options: str) -> Iterator[Network]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", choices=("oci", "docker"), default="oci")
+    parser.add_argument("--proxy", choices=("embedded", "haproxy"), default="embedded")
+
+
+@contextmanager
+def engines(arguments: argparse.Namespace) -> Iterator[tuple[str, ...]]:
+    """Options of `up` for these engines; for Docker with a daemon of its own, which ends with the block."""
+    options = ("--engine", arguments.engine, "--proxy", arguments.proxy)
+    if arguments.engine != "docker":
+        yield options
+        return
+    with import_from_tests("dockerd").run_dockerd() as daemon:
+        os.environ["DOCKER_HOST"] = f"unix://{daemon.socket}"
+        yield options
+    del os.environ["DOCKER_HOST"]
+
+
+def import_from_tests(name: str) -> Any:
+    tests = str(Path(__file__).parents[1] / "tests")
+    if tests not in sys.path:
+        sys.path.insert(0, tests)
+    return importlib.import_module(name)
 
 
 @contextmanager

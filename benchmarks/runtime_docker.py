@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import statistics
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -23,6 +21,7 @@ from fluxcloud.images.store import ContentStore
 from fluxcloud.node.runtime.base import ComponentSpec, CopyKey, CopySpec, Runtime, RuntimeConfig
 from fluxcloud.node.runtime.docker.engine import DockerRuntime
 from fluxcloud.node.runtime.oci import OciRuntime
+from local_network import import_from_tests
 from runtime import measure_rate, wait_for_answer
 
 SIDE_BY_SIDE = 4
@@ -116,8 +115,7 @@ def main() -> None:
     if arguments.socket:
         asyncio.run(compare(arguments.socket, arguments.rounds, arguments.requests))
         return
-    sys.path.append(str(Path(__file__).parents[1] / "tests"))
-    with importlib.import_module("dockerd").run_dockerd() as daemon:
+    with import_from_tests("dockerd").run_dockerd() as daemon:
         asyncio.run(compare(daemon.socket, arguments.rounds, arguments.requests))
 
 

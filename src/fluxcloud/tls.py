@@ -57,7 +57,7 @@ def validate_identity_cert(der: bytes, pub: bytes, name: str) -> None:
 
 
 def read_identity_cert(path: Path, pub: bytes, name: str) -> bytes:
-    """DER of the certificate of `pub` for `name`. Raises ConfigError naming the file that is missing or does not fit."""
+    """DER of the certificate of `pub` for `name`. Raises ConfigError naming a file that is missing or does not fit."""
     try:
         der = path.read_bytes()
         validate_identity_cert(der, pub, name)

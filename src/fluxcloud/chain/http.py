@@ -62,7 +62,7 @@ class RpcServer:
         except Rejected as error:
             return _render_error(error, _STATUS.get(type(error), 503 if isinstance(error, Busy) else 400))
         except ConnectionError:
-            raise  # the client has left
+            return web.Response()  # to nobody: the client has left
         except Exception:
             log.exception("request failed", extra={"fields": {"path": request.path, "peer": request.remote}})
             return _render_error(Internal(), 500)
@@ -85,6 +85,8 @@ class RpcServer:
                 )
                 if request.transport is not None:
                     request.transport.abort()
+            except ConnectionError:
+                pass  # the follower has left
             return response
 
     async def _read_body(self, request: web.BaseRequest) -> bytes:
