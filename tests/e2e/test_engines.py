@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+import factories_archives as archives
 from dockerd import Dockerd
 from engines import require_engine
 
@@ -13,6 +17,30 @@ from .engine_faults import break_node, drain_node, kill_dockerd, kill_haproxy, l
 from .harness import Network
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.needs_root]
+
+
+COMPOSE = """
+name: shop
+services:
+  web:
+    image: busybox:1.36
+    command: [httpd, -f, -p, "8080", -h, /www]
+    ports: ["80:8080"]
+    depends_on: [api]
+    mem_limit: 64m
+    configs: [{source: page, target: /www/index.html}]
+    x-fluxcloud: {image: ./app.tar}
+  api:
+    image: busybox:1.36
+    command: [httpd, -f, -p, "9000", -h, /api]
+    expose: ["9000"]
+    mem_limit: 64m
+    configs: [{source: answer, target: /api/index.html}]
+    x-fluxcloud: {image: ./app.tar}
+configs:
+  page: {content: from the web}
+  answer: {content: from the api}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +58,19 @@ def network(running: tuple[Network, Dockerd | None]) -> Network:
 def test_engines_are_those_asked_for(network: Network) -> None:
     status = network.json("status")
     assert (status["engine"], status["proxy"]) == ("docker", "haproxy")
+
+
+def test_compose_file_of_two_services__serves_and_they_find_each_other(network: Network, tmp_path: Path) -> None:
+    archives.write_archive(tmp_path / "app.tar", archives.make_layout(archives.make_busybox_layer()))
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    assert network.json("deploy", str(tmp_path))["served_s"] is not None
+    context = network.context()
+    with closing(http.client.HTTPConnection(*context["gateway"].split(":"), timeout=10)) as visitor:
+        visitor.request("GET", "/", headers={"Host": f"shop.{context['zone']}"})
+        assert visitor.getresponse().read() == b"from the web"
+    inside = network.run("exec", "shop", "--component", "web", "wget", "-qO-", "http://api:9000/")
+    assert inside.stdout == "from the api"
+    network.run("app", "delete", "shop", "--yes")
 
 
 @pytest.mark.parametrize("kind", ["kill", "stop", "cut"])

@@ -86,6 +86,7 @@ def test_doctor_and_first_screen__say_what_isolation_there_is(network: Network, 
     screen = (home / "data.up.log").read_text()
     assert "oci (bubblewrap, user namespace): limits are soft, no disk quota" in screen
     assert network.run("node", "cut", "n1", check=False).returncode == 2
+    assert [row["state"] for row in network.json("status")["processes"] if row["name"] == "n1"] == ["running"]
 
 
 def test_folder_and_archive__serve_and_are_isolated(network: Network, home: Path) -> None:
@@ -113,8 +114,9 @@ def test_failover_demo__no_request_fails(network: Network) -> None:
 
 
 def test_nothing_is_left(network: Network) -> None:
-    """Last: `down` ends everything that ran as this user."""
-    network.run("down")
+    """Last: `down` ends everything that ran as this user; with `--delete`, nothing stays on disk either."""
+    network.run("down", "--delete")
+    assert [path.name for path in network.data.iterdir()] == ["lock"]
     network.process.wait(30)
     left = subprocess.run(
         ["pgrep", "--uid", str(UID), "--runstates", "RSDT", "--list-full"], capture_output=True, text=True, check=False

@@ -6,7 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,12 +26,13 @@ class Visits:
 
 
 @contextmanager
-def under_load(network: Network, app: str, rate: float = 100) -> Iterator[Visits]:
-    """Visitors come while the block runs; their counts are in what it yields afterwards."""
+def under_load(network: Network, app: str, rate: float = 100, gateways: Sequence[str] = ()) -> Iterator[Visits]:
+    """Visitors come while the block runs; their counts are in what it yields afterwards. They know these gateways."""
     context = network.context()
     argv = [
-        *(sys.executable, "-m", "fluxcloud.cli.demo.loadgen", "--connect", context["gateway"]),
+        *(sys.executable, "-m", "fluxcloud.cli.demo.loadgen"),
         *("--host", f"{app}.{context['zone']}", "--rate", str(rate)),
+        *(f"--connect={address}" for address in gateways or (context["gateway"],)),
     ]
     visits = Visits()
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -43,10 +44,10 @@ def under_load(network: Network, app: str, rate: float = 100) -> Iterator[Visits
             process.kill()
 
 
-def visit(network: Network, app: str) -> int:
-    """The status of one GET through the gateway, 0 where nobody answers."""
+def visit(network: Network, app: str, gateway: str = "") -> int:
+    """The status of one GET through a gateway, 0 where nobody answers."""
     context = network.context()
-    host, _, port = context["gateway"].rpartition(":")
+    host, _, port = (gateway or context["gateway"]).rpartition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=5)
     try:
         connection.request("GET", "/", headers={"Host": f"{app}.{context['zone']}"})

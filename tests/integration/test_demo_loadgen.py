@@ -73,7 +73,7 @@ async def run_load(
     address: tuple[str, int], *, rate: float = 1_000, stream: str = ""
 ) -> AsyncIterator[tuple[LoadGenerator, asyncio.StreamReader]]:
     """While it is open, requests are sent; then it is told to end, and its counts are whole."""
-    generator, commands = LoadGenerator(address, "hello", rate, stream), asyncio.StreamReader()
+    generator, commands = LoadGenerator([address], "hello", rate, stream), asyncio.StreamReader()
     task = asyncio.create_task(generator.run(commands))
     yield generator, commands
     commands.feed_data(b"end\n")

@@ -20,8 +20,9 @@ from .processes import end_leftovers, wait_ended
 
 
 @click.command("down")
+@click.option("--delete", is_flag=True, help="Delete the network then: its ledger, keys, apps and their data.")
 @verb
-async def down_command(output: Output) -> None:
+async def down_command(delete: bool, output: Output) -> None:
     """Stop the network that `up` started, copies included; its state stays and `up` brings it back."""
     layout = Layout(find_data_dir())
     try:
@@ -30,10 +31,16 @@ async def down_command(output: Output) -> None:
         await asyncio.to_thread(wait_ended, supervisor)
     except CliError:
         ended = end_leftovers(layout)
-        if not ended:
+        if not ended and not (delete and layout.network.exists()):
             raise
-        output.progress(f"ended {ended} processes that an earlier `up` had left")
-    output.data("down/1", {"stopped": True}, "stopped; `fluxcloud up` brings it back")
+        if ended:
+            output.progress(f"ended {ended} processes that an earlier `up` had left")
+    if delete:
+        from .deletion import delete_network
+
+        await delete_network(layout, output)
+    told = "stopped and deleted" if delete else "stopped; `fluxcloud up` brings it back"
+    output.data("down/1", {"stopped": True, "deleted": delete}, told)
 
 
 @click.command("status")

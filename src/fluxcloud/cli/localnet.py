@@ -192,12 +192,12 @@ class LocalNetwork:
         if name in self.faults:
             hints = (f"fluxcloud node start {name}",)
             raise CliError(f"{name} is already broken ({self.faults[name]})", exit_code=6, hints=hints)
+        if kind == "cut":
+            faults.cut(self._address(name))  # first, for it may not be possible here
         child = self.supervisor.hold(name)
         self.faults[name] = kind
         began = time.monotonic()
-        if kind == "cut":
-            faults.cut(self._address(name))
-        else:
+        if kind != "cut":
             number = signal.SIGKILL if kind == "kill" else signal.SIGSTOP
             faults.signal_all(self._list_pids(child), number)
             if kind == "kill":

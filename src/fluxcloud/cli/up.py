@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import shutil
 import signal
 import time
 from contextlib import suppress
@@ -18,13 +17,14 @@ from typing import IO
 
 import click
 
-from ..errors import ConfigError, FluxCloudError
+from ..errors import FluxCloudError
 from . import creation
 from . import layout as places
 from .common import verb
 from .context import find_data_dir
 from .control import serve_control
-from .dockercopies import DockerCopies, find_socket
+from .deletion import delete_network
+from .dockercopies import find_socket
 from .layout import Layout, NetworkFile, load_network
 from .localnet import LocalNetwork
 from .output import CONFLICT, CliError, Output, as_cli_error, render_error
@@ -64,8 +64,7 @@ async def up_command(
         if end_leftovers(layout):
             output.progress("ended what an earlier `up` had left running")
         if reset:
-            await _remove_containers(layout, output)
-            _clear(layout)
+            await delete_network(layout, output)
         network = _open_or_create(layout, Wanted(nodes, gateways, engine))
         local = LocalNetwork(layout, network, proxy, output)
         await _run(local, port, deploy_hello=not no_demo, begun_s=begun_s)
@@ -95,27 +94,6 @@ class _locked:
     def __exit__(self, *_: object) -> None:
         assert self._file is not None
         self._file.close()
-
-
-async def _remove_containers(layout: Layout, output: Output) -> None:
-    """Of the network that was here, where it ran with Docker; a network that can't be read has none that we know."""
-    with suppress(ConfigError, OSError):
-        network = load_network(layout)
-        if network.engine == "docker":
-            try:
-                await DockerCopies(network).remove_all()
-            except FluxCloudError as error:
-                output.progress(f"containers of the old network, if any, stay: {error}")
-
-
-def _clear(layout: Layout) -> None:
-    for child in layout.root.iterdir():
-        if child == layout.lock:
-            continue
-        if child.is_dir() and not child.is_symlink():
-            shutil.rmtree(child)
-        else:
-            child.unlink()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,10 @@ import json
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 
 from ...proxy.routes import ERROR_HEADER, SERVED_BY_HEADER
 
@@ -59,10 +61,15 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class LoadGenerator:
-    """Sends `rate` requests a second to `address` for `host` until told to end."""
+    """Sends `rate` requests a second to `addresses` for `host` until told to end.
 
-    def __init__(self, address: tuple[str, int], host: str, rate: float, stream_path: str) -> None:
-        self.address = address
+    New connections go to one address after the other; where nobody listens, to the next, as a browser does that knows
+    several.
+    """
+
+    def __init__(self, addresses: Sequence[tuple[str, int]], host: str, rate: float, stream_path: str) -> None:
+        self.addresses = cycle(addresses)
+        self.addresses_count = len(addresses)
         self.host = host
         self.rate = rate
         self.stream_path = stream_path
@@ -136,7 +143,13 @@ class LoadGenerator:
             if time.monotonic() - since < IDLE_MAX_S and not reader.at_eof() and not writer.is_closing():
                 return reader, writer
             writer.close()
-        return await asyncio.open_connection(*self.address)
+        return await self._connect()
+
+    async def _connect(self) -> Connection:
+        for _ in range(self.addresses_count - 1):
+            with suppress(ConnectionRefusedError):
+                return await asyncio.open_connection(*next(self.addresses))
+        return await asyncio.open_connection(*next(self.addresses))
 
     async def _hold_stream(self) -> None:
         """Class (c): one answer that never ends. Cut off, it may be opened anew within 2 s; later counts as failed."""
@@ -150,7 +163,7 @@ class LoadGenerator:
 
     async def _follow_stream(self) -> None:
         """Returns when an open stream ends; raises where none could be opened."""
-        reader, writer = await asyncio.open_connection(*self.address)
+        reader, writer = await self._connect()
         try:
             writer.write(f"GET {self.stream_path} HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode())
             status = (await reader.readline()).split(b" ", 2)
@@ -199,15 +212,16 @@ def _tell(line: dict[str, object]) -> None:
 async def _main(arguments: argparse.Namespace) -> None:
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    host, _, port = arguments.connect.rpartition(":")
-    generator = LoadGenerator((host, int(port)), arguments.host, arguments.rate, arguments.stream)
+    places = [address.rpartition(":") for address in arguments.connect]
+    addresses = [(host, int(port)) for host, _, port in places]
+    generator = LoadGenerator(addresses, arguments.host, arguments.rate, arguments.stream)
     await generator.run(commands)
     _tell({"summary": generator.counts.summarise()})
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="open-loop load generator")
-    parser.add_argument("--connect", required=True, help="address:port to connect to")
+    parser.add_argument("--connect", required=True, action="append", help="address:port to connect to; may be repeated")
     parser.add_argument("--host", required=True, help="Host header")
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
     parser.add_argument("--stream", default="", help="path of an endless answer to keep open")
