@@ -188,7 +188,9 @@ def make_ingress_table(app: int) -> Table:
 
 
 def make_edge_table(ingress: int, hosts: tuple[str, ...] = ("bench.test",)) -> Table:
-    return Table((Route(KEY, hosts, (Server("1", peer="node1bench"),)),), (make_peer("node1bench", ingress),))
+    """Three copies, as apps have them; all on the one node there is."""
+    copies = tuple(Server(str(number), peer="node1bench") for number in range(3))
+    return Table((Route(KEY, hosts, copies),), (make_peer("node1bench", ingress),))
 
 
 async def measure_throughput(directory: Path) -> None:

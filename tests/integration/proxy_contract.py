@@ -20,7 +20,7 @@ from websockets.asyncio.server import ServerConnection
 
 from fluxcloud.proxy.base import Proxy
 from fluxcloud.proxy.routes import HEALTH_PATH, Route, Server, Table
-from integration.proxy_world import HOST, KEY, App, Client, Engine, Identity, World
+from integration.proxy_world import HOST, KEY, App, Client, Engine, Identity, Wire, World
 
 LATENCY_MAX_S = 1.5
 """Added to a request of class (a) by a hung node, at most."""
@@ -376,6 +376,26 @@ async def test_last__only_when_no_ready_one_is_left(world: World) -> None:
     assert {(await world.ask()).body for _ in range(6)} == {b"node1n0"}
     await world.nodes[0].wire.kill()
     assert {(await world.ask()).body for _ in range(6)} == {b"node1n1"}
+
+
+async def test_two_of_three_die_at_once__third_serves(world: World) -> None:
+    await world.start(3)
+    client = await world.connect()
+    assert {(await client.ask()).status for _ in range(9)} == {200}  # so that connections to all are kept
+    await asyncio.gather(*(node.wire.kill() for node in world.nodes[:2]))
+    assert {(await client.ask()).body for _ in range(50)} == {b"node1n2"}
+
+
+async def test_only_server_is_gone_for_a_moment__requests_wait_for_it(world: World) -> None:
+    await world.start(1)
+    wire = world.nodes[0].wire
+    assert isinstance(wire, Wire)
+    await wire.kill()
+    await wait_until_down(world.edge, "node1n0")
+    waiting = asyncio.create_task(world.ask())
+    await asyncio.sleep(0.3)
+    await wire.revive()
+    assert (await waiting).status == 200
 
 
 async def test_drain__finishes_and_takes_nothing_new(world: World) -> None:

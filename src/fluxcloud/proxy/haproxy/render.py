@@ -27,7 +27,6 @@ CONFIG_FILE: Final = "haproxy.cfg"
 _ALIVE: Final = "alive.sock"
 _ONCE: Final = "once.sock"
 _LATER: Final = "later.sock"
-_LATER_ID: Final = 100  # of its listening socket
 _LATER_MS: Final = 300
 
 _RETRIES: Final = 12
@@ -58,9 +57,17 @@ class Listen:
     admin: str
 
 
-def render_files(config: ProxyConfig, layout: Layout, listen: Listen, connections_max: int) -> dict[str, bytes]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a process may take of the machine."""
+
+    connections: int
+    threads: int
+
+
+def render_files(config: ProxyConfig, layout: Layout, listen: Listen, limits: Limits) -> dict[str, bytes]:
     """Every file that HAProxy reads, by its path."""
-    files = {CONFIG_FILE: render_config(config, layout, listen, connections_max)}
+    files = {CONFIG_FILE: render_config(config, layout, listen, limits)}
     files[OWN_CERT] = render_identity(PrivateKey(config.key_seed), config.cert_der)
     files |= {f"errors/{status}.http": render_error_file(status) for status in _ERRORS}
     for name, entries in maps.build_maps(config.role, layout).items():
@@ -72,11 +79,11 @@ def render_files(config: ProxyConfig, layout: Layout, listen: Listen, connection
     return {name: text.encode() for name, text in files.items()}
 
 
-def render_config(config: ProxyConfig, layout: Layout, listen: Listen, connections_max: int) -> str:
+def render_config(config: ProxyConfig, layout: Layout, listen: Listen, limits: Limits) -> str:
     front = _render_edge(config) if config.role == "edge" else _render_ingress(config)
     lines = [
-        *_render_global(listen, connections_max),
-        *_render_defaults(config, connections_max),
+        *_render_global(listen, limits),
+        *_render_defaults(config, limits),
         "frontend front from base",
         *(f"  {line}" for line in _render_bind(config, listen)),
         *(f"  {line}" for line in front),
@@ -103,10 +110,11 @@ def render_config(config: ProxyConfig, layout: Layout, listen: Listen, connectio
     return "\n".join(lines) + "\n"
 
 
-def _render_global(listen: Listen, connections_max: int) -> list[str]:
+def _render_global(listen: Listen, limits: Limits) -> list[str]:
     return [
         "global",
-        f"  maxconn {connections_max}",
+        f"  maxconn {limits.connections}",
+        f"  nbthread {limits.threads}",
         f"  stats socket unix@{listen.admin} mode 600 level admin expose-fd listeners",
         "  stats timeout 1d",
         "  hard-stop-after 1h",
@@ -121,11 +129,11 @@ def _render_global(listen: Listen, connections_max: int) -> list[str]:
     ]
 
 
-def _render_defaults(config: ProxyConfig, connections_max: int) -> list[str]:
+def _render_defaults(config: ProxyConfig, limits: Limits) -> list[str]:
     return [
         "defaults base",
         "  mode http",
-        f"  maxconn {connections_max}",
+        f"  maxconn {limits.connections}",
         "  errorfiles own",
         f"  timeout connect {_ms(config.connect_timeout_s)}",
         f"  timeout queue {_ms(config.queue_timeout_s)}",
@@ -180,7 +188,7 @@ def _render_edge(config: ProxyConfig) -> list[str]:
 
 _EDGE_ACLS: Final = (
     "acl known var(txn.route) -m found",
-    f"acl sticky var(txn.route),field(4,|) -m str {maps.STICKY_FLAG}",
+    f"acl sticky var(txn.route) -m end |{maps.STICKY_FLAG}",
     "acl has_token var(txn.token) -m found",
     "acl safe method GET HEAD OPTIONS",
     "acl keyed req.hdr(idempotency-key) -m found",
@@ -194,7 +202,7 @@ _PICK_SERVER: Final = (
     f"http-request disable-l7-retry if {{ req.hdr(content-length) -m int gt {REPLAY_BODY_MAX} }}",
     "http-request disable-l7-retry if { req.hdr(transfer-encoding) -m found }",
     f"http-request set-var(txn.token) req.cook({STICKY_COOKIE}) if sticky",
-    f"http-request set-var(txn.server) var(txn.token),map_str({maps.STICKY}) if sticky has_token",
+    f"http-request set-var(txn.server) var(txn.token),map_str({maps.STICKY}) if has_token",
 )
 
 _USE_BACKEND: Final = "use_backend %[var(txn.route),field(1,|)]"
@@ -227,7 +235,7 @@ _EDGE_ANSWER: Final = (
     f"http-response set-header {_ERROR} %[var(txn.error)] if {{ var(txn.error) -m found }}",
     f"http-response set-header {SERVED_BY_HEADER.lower()} %[srv_name,field(1,:)]",
     *(
-        f"http-response {rule} if {{ var(txn.route),field(4,|) -m str {maps.STICKY_FLAG} }}"
+        f"http-response {rule} if {{ var(txn.route) -m end |{maps.STICKY_FLAG} }}"
         " !{ srv_name,field(3,:),strcmp(txn.token) eq 0 }"
         for rule in (
             f'add-header set-cookie "{STICKY_COOKIE}=%[srv_name,field(3,:)]; {COOKIE_ATTRIBUTES}"',
@@ -275,12 +283,21 @@ def _render_inner() -> list[str]:
         *(f"  {rule}" for rule in _GIVE_UP),
         "frontend inner from base",
         f"  bind unix@{_ONCE} mode 600 backlog 4096",
-        f"  bind unix@{_LATER} mode 600 backlog 4096 id {_LATER_ID}",
-        f"  tcp-request inspect-delay {_LATER_MS}ms",
-        f"  tcp-request content accept unless {{ so_id {_LATER_ID} }}",
-        "  tcp-request content accept if WAIT_END",
         *(f"  {rule}" for rule in (*_EDGE_ACLS, _FIND_ROUTE, *_PICK_SERVER, _USE_BACKEND)),
         f"  http-after-response set-status {RETRY_STATUS} if {{ status 502:503 }} {{ res.hdr({_ERROR}) -m found }}",
+        # What is known to be HTTP and whole is not held back: bytes are.
+        "defaults bytes",
+        "  mode tcp",
+        "  timeout connect 1s",
+        "  timeout client 1d",
+        "  timeout server 1d",
+        "frontend later from bytes",
+        f"  bind unix@{_LATER} mode 600 backlog 4096",
+        f"  tcp-request inspect-delay {_LATER_MS}ms",
+        "  tcp-request content accept if WAIT_END",
+        "  default_backend later",
+        "backend later from bytes",
+        f"  server inner unix@{_ONCE}",
     ]
 
 
@@ -291,7 +308,9 @@ def _render_ingress(config: ProxyConfig) -> list[str]:
     route, retry_status, error = (name.lower() for name in (ROUTE_HEADER, RETRY_STATUS_HEADER, ERROR_HEADER))
     lost = no_route_here("")
     return [
-        f"http-request reject unless {{ ssl_c_sha1,hex,map_str({maps.GATEWAYS}) -m found }}",
+        # Whose connection it is does not change; whether that gateway may call is looked up for each request.
+        "tcp-request session set-var(sess.caller) ssl_c_sha1,hex",
+        f"http-request reject unless {{ var(sess.caller),map_str({maps.GATEWAYS}) -m found }}",
         f"acl routed req.hdr({route}) -m found",
         f"acl is_check path {HEALTH_PATH}",
         f"http-request return status 200 if is_check !routed {{ str(serving),map_str({maps.STATE}) -m str 1 }}",

@@ -6,6 +6,7 @@ Each start of a worker has an admin socket of its own name, so that whoever answ
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import socket
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from .admin import Admin, AdminFailed
 from .commands import Command, build_present
 from .layout import Layout
 from .process import Process, write_files
-from .render import Listen, render_files
+from .render import Limits, Listen, render_files
 
 _BACKLOG: Final = 1024
 _START_S: Final = 60.0
@@ -102,11 +103,16 @@ class Runner:
         listen = Listen(self._listener.fileno(), f"admin.{self._generation}.sock")
         write_files(
             self._config.state_dir,
-            render_files(self._config, layout, listen, self._compute_connections_max()),
+            render_files(self._config, layout, listen, compute_limits(self._config)),
         )
         return listen.admin
 
-    def _compute_connections_max(self) -> int:
-        """As many as asked for, or as this process may open: HAProxy refuses to start above its limit."""
-        _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return max(16, min(self._config.connections_max, (limit - _DESCRIPTORS_SPARE) // 2))
+
+def compute_limits(config: ProxyConfig) -> Limits:
+    """As many connections as asked for, or as this process may open: HAProxy refuses to start above its limit. Of the
+    cores half at a gateway and a quarter at a node, which is there for its copies: threads of HAProxy wait for each
+    other by spinning, so that two for which there is one core are slower than one."""
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = max(16, min(config.connections_max, (limit - _DESCRIPTORS_SPARE) // 2))
+    cores = len(os.sched_getaffinity(0))
+    return Limits(connections, max(1, cores // (2 if config.role == "edge" else 4)))

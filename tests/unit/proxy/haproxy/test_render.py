@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from fluxcloud.proxy.base import ProxyConfig
 from fluxcloud.proxy.haproxy.layout import build_layout
-from fluxcloud.proxy.haproxy.render import Listen, render_config, render_error_file, render_files
+from fluxcloud.proxy.haproxy.render import Limits, Listen, render_config, render_error_file, render_files
 from fluxcloud.proxy.routes import Peer, Route, Server, Table
 
 MakePeer = Callable[..., Peer]
 LISTEN = Listen(7, "admin.1.sock")
+LIMITS = Limits(connections=100, threads=2)
 
 
 def list_section(text: str, title: str) -> list[str]:
@@ -23,7 +24,7 @@ def list_section(text: str, title: str) -> list[str]:
 def test_edge__servers_pinned_and_backups_marked(edge: ProxyConfig, make_peer: MakePeer) -> None:
     servers = (Server("1", peer="n1"), Server("2", peer="n2", state="last"))
     layout = build_layout(edge, Table((Route("a/b/c", ("a.test",), servers),), (make_peer("n1"), make_peer("n2"))))
-    text = render_config(edge, layout, LISTEN, 100)
+    text = render_config(edge, layout, LISTEN, LIMITS)
     first, second = layout.routes["a/b/c"].servers
     assert list_section(text, "backend p00000 from pool") == [
         "use-server %[var(txn.server)] if { var(txn.server) -m found }",
@@ -36,7 +37,7 @@ def test_edge__servers_pinned_and_backups_marked(edge: ProxyConfig, make_peer: M
 
 
 def test_edge__retries_only_what_may_be_repeated(edge: ProxyConfig) -> None:
-    text = render_config(edge, build_layout(edge, Table()), LISTEN, 100)
+    text = render_config(edge, build_layout(edge, Table()), LISTEN, LIMITS)
     pool = list_section(text, "defaults pool from base")
     assert "retry-on conn-failure empty-response junk-response response-timeout 425" in pool
     assert "option redispatch 1" in pool
@@ -46,17 +47,18 @@ def test_edge__retries_only_what_may_be_repeated(edge: ProxyConfig) -> None:
 
 
 def test_ingress__takes_registered_gateways_only(ingress: ProxyConfig) -> None:
-    text = render_config(ingress, build_layout(ingress, Table()), LISTEN, 100)
-    bind, first, *_ = list_section(text, "frontend front from base")
+    text = render_config(ingress, build_layout(ingress, Table()), LISTEN, LIMITS)
+    bind, whose, first, *_ = list_section(text, "frontend front from base")
     assert bind == "bind fd@7 ssl crt own.pem ca-file gateways.pem verify required alpn http/1.1"
-    assert first == "http-request reject unless { ssl_c_sha1,hex,map_str(gateways.map) -m found }"
+    assert whose == "tcp-request session set-var(sess.caller) ssl_c_sha1,hex"
+    assert first == "http-request reject unless { var(sess.caller),map_str(gateways.map) -m found }"
     assert "retries 0" in list_section(text, "defaults pool from base")
 
 
 def test_files__of_an_edge(edge: ProxyConfig, make_peer: MakePeer) -> None:
     route = Route("a/b/c", ("a.test",), (Server("1", peer="n1"),), sticky=True)
     layout = build_layout(edge, Table((route,), (make_peer("n1"), make_peer("n2"))))
-    files = render_files(edge, layout, LISTEN, 100)
+    files = render_files(edge, layout, LISTEN, LIMITS)
     (server,) = layout.routes["a/b/c"].servers
     assert files["routes.map"] == b"a.test p00000|a/b/c|31000|s\n"
     assert files["sticky.map"] == f"{server.token} {server.name}\n".encode()
@@ -65,7 +67,7 @@ def test_files__of_an_edge(edge: ProxyConfig, make_peer: MakePeer) -> None:
 
 
 def test_files__of_an_ingress_without_gateways(ingress: ProxyConfig) -> None:
-    files = render_files(ingress, build_layout(ingress, Table(serving=False), "NOBODY"), LISTEN, 100)
+    files = render_files(ingress, build_layout(ingress, Table(serving=False), "NOBODY"), LISTEN, LIMITS)
     assert (files["gateways.pem"], files["gateways.map"], files["state.map"]) == (b"NOBODY", b"", b"serving 0\n")
 
 
