@@ -18,6 +18,7 @@ from fluxcloud.errors import ConfigError, Permanent
 from fluxcloud.proxy.haproxy import process as process_module
 from fluxcloud.proxy.haproxy.engine import HaproxyProxy
 from fluxcloud.proxy.haproxy.layout import POOL_MIN
+from fluxcloud.proxy.haproxy.stats import HaproxyStats
 from fluxcloud.proxy.routes import Route, Server, Table
 from integration.proxy_world import HOST, KEY, Engine, World
 
@@ -304,3 +305,16 @@ async def test_stats(world: World) -> None:
     stats = world.edge.get_stats
     await wait_until(lambda: (stats().requests, stats().failed, stats().refused) == (3, 1, 1))
     await wait_until(lambda: stats().retries >= 6)
+
+
+async def test_changes_of_an_ingress__need_no_reload(world: World) -> None:
+    await world.start(1)
+    node = world.nodes[0]
+    for number in range(20):
+        table = world.ingress_table(node.app)
+        more = Route(f"app{number}/web/http", servers=(Server("9", endpoint=node.app.endpoint),))
+        await node.ingress.apply(replace(table, routes=(*table.routes, more)))
+    assert (await world.ask()).status == 200
+    stats = node.ingress.get_stats()
+    assert isinstance(stats, HaproxyStats)
+    assert (stats.reloads, stats.restarts, stats.pool) == (0, 0, POOL_MIN)

@@ -104,8 +104,10 @@ def compute_slots(peers: int) -> int:
 
 
 def is_short(layout: Layout) -> bool:
-    """Whether it is time for a larger pool."""
-    return len(layout.free) < FREE_MIN * layout.pool or len(layout.peers) > (1 - FREE_MIN) * layout.slots
+    """Whether it is time for a larger pool. An ingress has no slots, for it checks nobody."""
+    if layout.slots and len(layout.peers) > (1 - FREE_MIN) * layout.slots:
+        return True
+    return len(layout.free) < FREE_MIN * layout.pool
 
 
 def build_layout(config: ProxyConfig, table: Table, nobody: str = "") -> Layout:

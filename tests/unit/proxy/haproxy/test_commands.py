@@ -181,6 +181,10 @@ def test_pool__short_when_a_tenth_is_left(edge: ProxyConfig) -> None:
     assert is_short(replace(layout, free=layout.free[:25]))
 
 
+def test_pool_of_an_ingress__is_not_short_because_it_checks_nobody(ingress: ProxyConfig, make_peer: MakePeer) -> None:
+    assert not is_short(build_layout(ingress, Table((), (make_peer("gw1"),)), "NOBODY"))
+
+
 def test_present__what_a_file_cant_say(edge: ProxyConfig, make_peer: MakePeer) -> None:
     route = replace(ONE, servers=(Server("1", peer="n1", state="drain"),))
     layout = replace(build_layout(edge, Table((route,), (make_peer("n1"),))), slots=2)
