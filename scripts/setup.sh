@@ -13,6 +13,7 @@ command -v nft >/dev/null 2>&1 || missing="$missing nftables"
 [ -x /usr/sbin/haproxy ] || missing="$missing haproxy"
 command -v setpriv >/dev/null 2>&1 || missing="$missing util-linux"
 command -v dockerd >/dev/null 2>&1 || missing="$missing docker.io"
+command -v curl >/dev/null 2>&1 || missing="$missing curl"
 command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry"
 "$python" -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
 if [ -n "$missing" ]; then

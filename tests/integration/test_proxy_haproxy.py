@@ -318,3 +318,13 @@ async def test_changes_of_an_ingress__need_no_reload(world: World) -> None:
     stats = node.ingress.get_stats()
     assert isinstance(stats, HaproxyStats)
     assert (stats.reloads, stats.restarts, stats.pool) == (0, 0, POOL_MIN)
+
+
+async def test_http2__passes(world: World) -> None:
+    """The embedded engine has none; browsers speak it over TLS only, which gateways don't end yet."""
+    await world.start(1)
+    argv = (require_engine("curl"), "-sS", "--http2-prior-knowledge", "--write-out", " %{http_version} %{http_code}")
+    address = f"http://{HOST}:{world.edge.port}/"
+    process = await asyncio.create_subprocess_exec(*argv, "-H", "Host: shop.test", address, stdout=subprocess.PIPE)
+    told, _ = await process.communicate()
+    assert told == b"node1n0 2 200"
