@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -111,11 +112,11 @@ def make_edge(chain: SmallChain, folder: Path) -> EmbeddedProxy:
 
 
 @asynccontextmanager
-async def run_gateway(chain: SmallChain, source: Chain, folder: Path) -> AsyncIterator[Proxy]:
+async def run_gateway(chain: SmallChain, source: Chain, folder: Path, status_port: int = 0) -> AsyncIterator[Proxy]:
     home = folder / "gateway"
     home.mkdir(exist_ok=True)
     edge = make_edge(chain, folder)
-    config = GatewayConfig(home=str(home), id="", chain="", genesis="", zones=(ZONE,))
+    config = GatewayConfig(str(home), "gw1", chain="", genesis="", zones=(ZONE,), status_port=status_port)
     task = asyncio.create_task(GatewayAgent(config, source, edge).run())
     try:
         yield edge
@@ -192,3 +193,24 @@ async def test_table_that_cannot_be_kept__is_served_all_the_same(
             while "the table can't be kept" not in caplog.text:
                 await asyncio.sleep(0.02)
         assert (await wait_answer(edge, f"hello.{ZONE}", lambda status: status == 200))[0] == 200
+
+
+async def test_status__is_told_to_a_supervisor(chain: SmallChain, client: Chain, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    pages = {"livez": "ok\n", "readyz": "ok\n", "metrics": 'fluxcloud_proxy_active{gateway="gw1"} '}
+    gateway = run_gateway(chain, client, tmp_path, port)
+    async with gateway, run_network(chain, client), aiohttp.ClientSession() as session:
+        for path, told in pages.items():
+            async with asyncio.timeout(10):
+                while told not in await fetch_status(session, f"http://127.0.0.1:{port}/{path}"):
+                    await asyncio.sleep(0.02)
+
+
+async def fetch_status(session: aiohttp.ClientSession, url: str) -> str:
+    try:
+        async with session.get(url) as response:
+            return await response.text()
+    except aiohttp.ClientConnectionError:
+        return ""

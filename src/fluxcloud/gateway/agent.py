@@ -24,6 +24,7 @@ from ..sdk.wallet import read_key
 from ..tls import read_identity_cert
 from .config import GatewayConfig
 from .kept import load_table, save_table
+from .status import serve_status
 from .table import RouteBook
 
 logger = logging.getLogger(__name__)
@@ -39,26 +40,36 @@ class GatewayAgent:
         self._chain = chain
         self._proxy = proxy
         self._book = RouteBook(config.zones)
+        self._config = config
         self._kept = Path(config.home) / "table.msgpack"
         self._table = load_table(self._kept)
         self._saved = self._table
+        self._has_read = False
 
     async def run(self) -> None:
         """Serve from the kept table at once, then from the ledger's, until cancelled."""
         await self._proxy.start(self._table)
         saver = asyncio.create_task(self._keep_saved())
+        status = serve_status(
+            self._config.status_host, self._config.status_port, self._config.id, self._is_ready, self._proxy.get_stats
+        )
         try:
-            async for update in self._chain.watch(tables=(ROUTES, NODES)):
-                await self._take(update)
+            async with status:
+                async for update in self._chain.watch(tables=(ROUTES, NODES)):
+                    await self._take(update)
         finally:
             saver.cancel()
             await self._proxy.stop(drain_s=DRAIN_S)
+
+    def _is_ready(self) -> bool:
+        return self._has_read or bool(self._table.routes)
 
     async def _take(self, update: Update) -> None:
         self._book.update_apps({AppId(key): record for key, record in update.get(ROUTES).items()})
         self._book.update_nodes({NodeId(key): record for key, record in update.get(NODES).items()})
         if update.complete:
             await self._apply(self._book.build_table())
+            self._has_read = True
 
     async def _apply(self, table: Table) -> None:
         if table == self._table:

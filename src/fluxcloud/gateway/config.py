@@ -21,6 +21,8 @@ class GatewayConfig(Section):
     listen_port: int = 8080
     source_host: str = ""
     proxy: ProxyEngine = "embedded"
+    status_host: str = "127.0.0.1"
+    status_port: int = 0
     log_level: str = "info"
 
 
