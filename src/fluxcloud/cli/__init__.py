@@ -1,0 +1,2 @@
+COMPLETE_VARIABLE = "_FLUXCLOUD_COMPLETE"
+"""Set by the script of `fluxcloud completion`: a shell asks what may come next."""

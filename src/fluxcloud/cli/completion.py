@@ -7,8 +7,8 @@ import os
 import click
 from click.shell_completion import get_completion_class
 
+from . import COMPLETE_VARIABLE
 from .context import find_data_dir
-from .main import COMPLETE_VARIABLE
 from .names import list_app_names, list_node_names
 from .outline import build_command, describe_command, load_outline
 

@@ -11,10 +11,8 @@ from typing import Any
 import click
 
 from .. import __version__
+from . import COMPLETE_VARIABLE
 from .output import INTERRUPTED, USAGE, CliError, Output
-
-COMPLETE_VARIABLE = "_FLUXCLOUD_COMPLETE"
-"""Set by the script of `fluxcloud completion`: a shell asks what may come next."""
 
 _VERBS: dict[str, tuple[str, str]] = {
     "up": ("up", "Start a network on this machine, or bring it back."),
