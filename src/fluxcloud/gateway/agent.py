@@ -104,6 +104,7 @@ def build_edge(config: GatewayConfig) -> Proxy:
             key_seed=key.seed,
             state_dir=home / "proxy",
             source_host=config.source_host,
+            connect_timeout_s=config.connect_timeout_ms / 1000,
         ),
     )
 

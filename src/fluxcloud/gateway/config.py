@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from ..config import Section
 from ..config import load_config as load_any
@@ -20,9 +23,10 @@ class GatewayConfig(Section):
     listen_host: str = "127.0.0.1"
     listen_port: int = 8080
     source_host: str = ""
+    connect_timeout_ms: Annotated[int, Meta(ge=50, le=5000)] = 250
     proxy: ProxyEngine = "embedded"
     status_host: str = "127.0.0.1"
-    status_port: int = 0
+    status_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     log_level: str = "info"
 
 
