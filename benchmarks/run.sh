@@ -14,7 +14,7 @@ for name in ${*:-$all}; do
     echo
     echo "== benchmarks/$name.py"
     if [ "$name" = proxy_haproxy ] && ! command -v wrk >/dev/null; then
-        echo "needs wrk: apt-get install wrk"
+        echo "needs wrk: make engines, as root"
         continue
     fi
     $python "benchmarks/$name.py"

@@ -131,10 +131,7 @@ def run_dockerd() -> Iterator[Dockerd]:
     folder = Path(tempfile.gettempdir(), f"fluxcloud-dockerd-{os.getpid()}")
     folder.mkdir(0o711)  # the engine's own ids go through it
     (folder / "daemon.json").write_text("{}")
-    for name in ("subuid", "subgid"):
-        (folder / name).write_text(f"nobody:{IDS_FIRST}:65536\n")
-    (folder / "group").write_text(f"{Path('/etc/group').read_text()}\nnobody:x:65534:\n")
-    box = _start_box(folder)
+    box = start_box(folder)
     daemon = Dockerd(folder, box.pid)
     try:
         with enter_network(box.pid):
@@ -148,8 +145,11 @@ def run_dockerd() -> Iterator[Dockerd]:
         _remove_groups(folder.name)
 
 
-def _start_box(folder: Path) -> subprocess.Popen[bytes]:
+def start_box(folder: Path) -> subprocess.Popen[bytes]:
     """The process that keeps the namespaces; it has said `ready` when all is in place."""
+    for name in ("subuid", "subgid"):
+        (folder / name).write_text(f"nobody:{IDS_FIRST}:65536\n")
+    (folder / "group").write_text(f"{Path('/etc/group').read_text()}\nnobody:x:65534:\n")
     binds = " && ".join(f"mount --bind {folder}/{name} /etc/{name}" for name in ("subuid", "subgid", "group"))
     script = f"ip link set lo up && {binds} && echo ready && exec sleep 2147483647"
     argv = ["unshare", "--net", "--mount", "--propagation", "private", "--", "sh", "-c", script]

@@ -16,7 +16,7 @@ def require_engine(program: str, *, package: str = "") -> str:
     found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if found:
         return found
-    message = f"{program} is not installed (Debian package {package or program}; `make setup` as root installs it)"
+    message = f"{program} is not installed (Debian package {package or program}; `make engines` as root installs it)"
     if os.environ.get("FLUXCLOUD_REQUIRE_ENGINES") == "1":
         pytest.fail(message)
     pytest.skip(message)

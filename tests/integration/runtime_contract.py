@@ -47,6 +47,8 @@ class Engine:
     image: str
     hard_limits: bool = False
     own_ids: bool = True  # with hard limits, each copy has host ids of its own
+    tells_oom: bool = True  # else no more than the signal
+    maps_ids: bool = True  # root of a copy is not root of the machine
     leftovers: Callable[[], list[str]] = field(default=list)  # processes, mounts and files of copies
 
 
@@ -329,8 +331,7 @@ class ContainerContract(RuntimeContract):
     async def test_host_uid_is_not_root(self, runtime: Runtime, engine: Engine) -> None:
         await self.start(runtime, engine, POLITE)
         pid = (await wait_phase(runtime, "running")).pid
-        owner = os.stat(f"/proc/{pid}").st_uid
-        assert owner != 0
+        assert (os.stat(f"/proc/{pid}").st_uid != 0) == engine.maps_ids
 
     async def test_pids_are_limited(self, runtime: Runtime, engine: Engine) -> None:
         await self.start(runtime, engine, POLITE, pids=20)
@@ -343,9 +344,10 @@ class ContainerContract(RuntimeContract):
             pytest.skip("limits are soft on this machine")
         await self.start(runtime, engine, shell("tail /dev/zero"))
         ended = await wait_phase(runtime, "exited")
-        assert (ended.exit_code, ended.reason) == (137, "oom")
+        reason = "oom" if engine.tells_oom else "exit"
+        assert (ended.exit_code, ended.reason) == (137, reason)
         await runtime.start(KEY, "web")
-        assert (await wait_phase(runtime, "exited")).reason == "oom"
+        assert (await wait_phase(runtime, "exited")).reason == reason
 
     async def test_usage(self, runtime: Runtime, engine: Engine) -> None:
         await self.start(runtime, engine, POLITE)

@@ -221,8 +221,8 @@ class DockerRuntime:
             raise Temporary(f"can't write to {self.root}: {error}") from error
         own_images = ImageLoader(self._api, own, self._node)
         disk = await can_bound_disk(self._api, self._node, (await own_images.ensure(holder)).id)
-        isolation = build_isolation(info, open_network=why_open, disk=disk)
-        bounds = Bounds(self._log_bytes, disk, hostnames=self._api.transport.is_podman)
+        bounds = Bounds(self._log_bytes, disk, is_podman=self._api.transport.is_podman)
+        isolation = build_isolation(info, bounds, open_network=why_open)
         networks = NetworkMaker(self._api, self._pool)
         self._maker = CopyMaker(self._api, self._node, self._images, own_images, holder, networks, bounds)
         await self._maker.remove_leftovers()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from ....errors import Permanent
 from ..base import Isolation
 from .answers import Info
+from .specs import Bounds
 
 
-def build_isolation(info: Info, *, open_network: str, disk: bool) -> Isolation:
-    """`open_network`: why the network is open, empty when it is closed. `disk`: writable layers have a bound.
+def build_isolation(info: Info, bounds: Bounds, *, open_network: str) -> Isolation:
+    """`open_network`: why the network is open, empty when it is closed.
 
     Raises Permanent for an engine whose networks can't be reached from here.
     """
@@ -28,16 +29,19 @@ def build_isolation(info: Info, *, open_network: str, disk: bool) -> Isolation:
     if missing:
         notes.append(f"limits are soft: the engine can't bound {', '.join(missing)}; mount those control groups")
     if "userns" not in features:
-        notes.append("root in a container is root of the machine: start dockerd with --userns-remap=default")
+        remedy = "start dockerd with --userns-remap=default"
+        if bounds.is_podman:
+            remedy = "Podman's API gives no user namespaces that work; use Docker"
+        notes.append(f"root in a container is root of the machine: {remedy}")
     else:
         notes.append("copies share one range of ids, as the engine has one for all")
     if "seccomp" not in features:
         notes.append("system calls are not filtered: use an engine with seccomp")
     if open_network:
         notes.append(open_network)
-    if not disk:
+    if not bounds.disk:
         notes.append("the limit of disk is soft: for a hard one, put the engine's data on xfs mounted with pquota")
-    if not info.live_restore_enabled:
+    if not (info.live_restore_enabled or bounds.is_podman):
         notes.append("copies end with the engine: start dockerd with --live-restore to let them go on")
     full = not missing and {"userns", "seccomp"} <= features
     return Isolation(

@@ -73,9 +73,15 @@ class ResumeFilter:
 
 
 async def parse_lines(frames: AsyncIterator[tuple[Stream, bytes]]) -> AsyncIterator[tuple[Cursor, LogLine]]:
+    """Pieces of a line that the engine gives apart stay apart, but the end of one is no line of its own."""
     last = Cursor()
+    unended: set[Stream] = set()
     async for stream, frame in frames:
         stamp, _, text = frame.partition(b" ")
+        if text == b"\n" and stream in unended:
+            unended.discard(stream)
+            continue
+        (unended.discard if text.endswith(b"\n") else unended.add)(stream)
         time_ns = parse_time_ns(stamp.decode(errors="replace"))
         text = text.removesuffix(b"\n")
         for start in range(0, max(len(text), 1), LINE_BYTES_MAX):

@@ -73,7 +73,7 @@ class Bounds:
 
     log_bytes: int
     disk: bool = False  # bound writable layers
-    hostnames: bool = False  # give each component one; else the copy has one, that of its holder
+    is_podman: bool = False
 
 
 def validate_node(name: str) -> str:
@@ -154,8 +154,11 @@ def build_component(
     log_bytes = max(bounds.log_bytes // _LOG_FILES, 1)
     config = {"max-size": str(log_bytes), "max-file": str(_LOG_FILES)}
     body["HostConfig"]["LogConfig"] = {"Type": "json-file", "Config": config}
-    if bounds.hostnames:
-        body["Hostname"] = spec.name
+    if bounds.is_podman:
+        body["Hostname"] = spec.name  # with Docker a copy has one, that of its holder
+    else:
+        # Podman takes none of its operator's `default_ulimits` where some are given.
+        body["HostConfig"]["Ulimits"] = [{"Name": "core", "Soft": 0, "Hard": 0}]
     if bounds.disk:
         body["HostConfig"]["StorageOpt"] = {"size": f"{spec.disk_mib}M"}
     return body
@@ -221,7 +224,6 @@ def _build_limits(spec: ComponentSpec) -> dict[str, Any]:
         "PidsLimit": spec.pids,
         "ShmSize": scratch,
         "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={scratch}"},  # noqa: S108  (in the container)
-        "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
     }
 
 

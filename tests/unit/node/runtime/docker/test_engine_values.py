@@ -24,6 +24,7 @@ from fluxcloud.node.runtime.docker.exec import build_upgrade
 from fluxcloud.node.runtime.docker.firewall import parse_resolvers, render_rules
 from fluxcloud.node.runtime.docker.images import build_archive, check_layers, make_name
 from fluxcloud.node.runtime.docker.isolation import build_isolation
+from fluxcloud.node.runtime.docker.specs import Bounds
 from fluxcloud.node.runtime.docker.starts import StartBook
 from fluxcloud.node.runtime.docker.transport import (
     Conflict,
@@ -37,13 +38,13 @@ FULL = Info(True, True, True, ["name=seccomp,profile=default", "name=userns"], T
 
 
 def test_isolation__full() -> None:
-    found = build_isolation(FULL, open_network="", disk=True)
+    found = build_isolation(FULL, Bounds(1000, disk=True), open_network="")
     assert (found.engine, found.level, found.limits, found.egress) == ("docker", "full", "hard", "closed")
     assert found.notes == ("copies share one range of ids, as the engine has one for all",)
 
 
 def test_isolation__what_would_improve_it() -> None:
-    found = build_isolation(Info(), open_network="run the agent as root", disk=False)
+    found = build_isolation(Info(), Bounds(1000), open_network="run the agent as root")
     assert (found.level, found.limits, found.egress) == ("namespaces", "soft", "open")
     assert found.notes == (
         "limits are soft: the engine can't bound memory, pids, cpu; mount those control groups",
@@ -55,9 +56,18 @@ def test_isolation__what_would_improve_it() -> None:
     )
 
 
+def test_isolation__podman() -> None:
+    info = Info(True, True, True, ["name=seccomp,profile=default"])
+    found = build_isolation(info, Bounds(1000, disk=True, is_podman=True), open_network="")
+    assert (found.level, found.limits) == ("namespaces", "hard")
+    assert found.notes == (
+        "root in a container is root of the machine: Podman's API gives no user namespaces that work; use Docker",
+    )
+
+
 def test_isolation__rootless() -> None:
     with pytest.raises(Permanent, match="rootless"):
-        build_isolation(Info(True, True, True, ["name=rootless"]), open_network="", disk=True)
+        build_isolation(Info(True, True, True, ["name=rootless"]), Bounds(1000), open_network="")
 
 
 @pytest.mark.parametrize(

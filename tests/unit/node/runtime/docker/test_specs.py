@@ -126,8 +126,13 @@ def test_component__where_the_engine_can_not_bound_disk() -> None:
     body = build_component(NAMES, spec, "sha256:image", Process(), "holder-id", Bounds(1000, disk=False))
     assert "StorageOpt" not in body["HostConfig"]
     assert "Hostname" not in body
-    named = build_component(NAMES, spec, "sha256:image", Process(), "holder-id", Bounds(1000, hostnames=True))
-    assert named["Hostname"] == "web"
+
+
+def test_component__of_podman() -> None:
+    spec = ComponentSpec("web", DIGEST, command=("serve",))
+    body = build_component(NAMES, spec, "sha256:image", Process(), "holder-id", Bounds(1000, is_podman=True))
+    assert body["Hostname"] == "web"
+    assert "Ulimits" not in body["HostConfig"]
 
 
 @pytest.mark.parametrize(

@@ -63,14 +63,15 @@ async def as_frames(contents: Iterable[bytes]) -> AsyncIterator[tuple[Stream, by
 
 
 async def test_lines_of_one_moment_are_numbered_and_long_ones_split() -> None:
-    frames = [STAMP + b"a\n", STAMP + b"x" * (LINE_BYTES_MAX + 1), STAMP + b"\n", b"2026-11-23T23:32:38Z b\n"]
+    frames = [STAMP + b"a\n", STAMP + b"x" * (LINE_BYTES_MAX + 1), STAMP + b"\n"]
+    frames += [b"2026-11-23T23:32:38Z b\n", b"2026-11-23T23:32:38Z \n"]
     found = [line async for _, line in parse_lines(as_frames(frames))]
     assert [(line.cursor, line.text) for line in found] == [
         (f"{STAMP_NS}.1", b"a"),
         (f"{STAMP_NS}.2", b"x" * LINE_BYTES_MAX),
         (f"{STAMP_NS}.3", b"x"),
-        (f"{STAMP_NS}.4", b""),
         ("1795476758000000000.1", b"b"),
+        ("1795476758000000000.2", b""),
     ]
     assert found[0].time_ms == STAMP_NS // 1_000_000
 
