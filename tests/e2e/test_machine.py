@@ -147,6 +147,7 @@ def test_taken_ports__name_who_has_them_and_others_are_used(stopped: Path) -> No
     with socket.socket() as gateway, socket.socket() as chain:
         gateway.bind(("127.0.0.1", 0))
         gateway.listen()
+        chain.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that ended stay a minute
         with suppress(OSError):  # another network may have it; it is taken then, too
             chain.bind(("127.0.0.1", 26_659))
             chain.listen()
