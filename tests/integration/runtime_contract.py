@@ -114,8 +114,8 @@ async def wait_logs(runtime: Runtime, count: int, name: str = "web") -> list[Log
 
 
 async def run_in(runtime: Runtime, script: str, name: str = "web") -> tuple[int | None, str]:
-    """Exit code and all output of a command started in a component."""
-    stream = await runtime.exec(KEY, name, shell(script))
+    """Exit code and all output of a command started in a component, its errors in their order."""
+    stream = await runtime.exec(KEY, name, shell(f"exec 2>&1; {script}"))
     await stream.close_input()
     output = b"".join([chunk async for _, chunk in stream.read()])
     return stream.exit_code, output.decode()
