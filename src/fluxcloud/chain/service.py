@@ -19,6 +19,7 @@ from ..ids import TxId
 from ..ledger.block import get_clock
 from ..ledger.module import Lane
 from ..ledger.tx import SIGNED_TX, TX_BODY, RoleTx, TxBody, UserTx, compute_tx_id
+from ..metrics import Metric, make_metric, render_metrics
 from ..rpc import (
     KEYS_MAX,
     SCAN_MAX,
@@ -273,18 +274,20 @@ class Service:
 
     def render_metrics(self) -> str:
         head, clock = self._app.head, get_clock(self._app.state)
-        rows = [
-            ("fluxcloud_chain_height", head.height),
-            ("fluxcloud_chain_first_height", head.first_height),
-            ("fluxcloud_chain_kept_bytes", head.kept_bytes),
-            ("fluxcloud_chain_tick_ms", clock.tick_ms),
-            ("fluxcloud_chain_lag_ms", self._clock.wall_ms() - clock.time_ms),
-            ("fluxcloud_chain_watchers", len(self._hub.watchers)),
-            ("fluxcloud_chain_txs_total", self._hub.txs_total),
-            ("fluxcloud_chain_block_ms", self._hub.block_ms),
-            *((f'fluxcloud_chain_pending{{lane="{lane}"}}', self._mempool.count(lane)) for lane in LANES),
-        ]
-        return "".join(f"{name} {value}\n" for name, value in rows)
+        rows = (
+            ("height", "Height of the newest block.", head.height),
+            ("first_height", "Oldest height whose block is kept.", head.first_height),
+            ("kept_bytes", "Size of the blocks kept.", head.kept_bytes),
+            ("tick_ms", "The ledger's clock.", clock.tick_ms),
+            ("lag_ms", "Age of the newest block.", self._clock.wall_ms() - clock.time_ms),
+            ("watchers", "Followers connected.", len(self._hub.watchers)),
+            ("txs_total", "Transactions in blocks since the start.", self._hub.txs_total),
+            ("block_ms", "What the newest block took to be made and stored.", self._hub.block_ms),
+        )
+        metrics = [make_metric(f"fluxcloud_chain_{name}", text, value) for name, text, value in rows]
+        pending = tuple(({"lane": lane}, self._mempool.count(lane)) for lane in LANES)
+        waiting = Metric("fluxcloud_chain_pending", "Transactions that wait for a block.", pending)
+        return render_metrics((*metrics, waiting), {})
 
     # --- shared
 

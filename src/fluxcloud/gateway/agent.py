@@ -16,15 +16,17 @@ from ..ids import AppId, NodeId
 from ..ledger.apps.model import ROUTES
 from ..ledger.nodes.model import NODES
 from ..log import setup_logging
+from ..metrics import render_metrics
 from ..proxy.base import Proxy, ProxyConfig
 from ..proxy.engines import build_proxy
+from ..proxy.metrics import list_metrics
 from ..proxy.routes import Table
 from ..sdk.client import Chain, Update, load_genesis
 from ..sdk.wallet import read_key
+from ..status import serve_status
 from ..tls import read_identity_cert
 from .config import GatewayConfig
 from .kept import load_table, save_table
-from .status import serve_status
 from .table import RouteBook
 
 logger = logging.getLogger(__name__)
@@ -50,9 +52,8 @@ class GatewayAgent:
         """Serve from the kept table at once, then from the ledger's, until cancelled."""
         await self._proxy.start(self._table)
         saver = asyncio.create_task(self._keep_saved())
-        status = serve_status(
-            self._config.status_host, self._config.status_port, self._config.id, self._is_ready, self._proxy.get_stats
-        )
+        config = self._config
+        status = serve_status(config.status_host, config.status_port, self._find_missing, self._render_metrics)
         try:
             async with status:
                 async for update in self._chain.watch(tables=(ROUTES, NODES)):
@@ -61,8 +62,11 @@ class GatewayAgent:
             saver.cancel()
             await self._proxy.stop(drain_s=DRAIN_S)
 
-    def _is_ready(self) -> bool:
-        return self._has_read or bool(self._table.routes)
+    def _find_missing(self) -> str:
+        return "" if self._has_read or self._table.routes else "no routes yet, neither kept nor from the ledger"
+
+    def _render_metrics(self) -> str:
+        return render_metrics(list_metrics(self._proxy.get_stats()), {"gateway": self._config.id})
 
     async def _take(self, update: Update) -> None:
         self._book.update_apps({AppId(key): record for key, record in update.get(ROUTES).items()})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -18,6 +19,7 @@ from ..errors import ConfigError, FluxCloudError
 from ..ids import AppId
 from ..log import setup_logging
 from ..proxy.routes import Table
+from ..status import serve_status
 from ..tls import server_context
 from .api.server import ApiServer
 from .config import NodeConfig
@@ -30,6 +32,7 @@ from .runtime.base import CopyKey
 from .services import build_api_context
 from .show import show_copies
 from .specs import make_key
+from .status import find_missing, render_node_metrics
 
 _log = logging.getLogger(__name__)
 
@@ -240,8 +243,12 @@ async def serve(parts: Parts, stop: asyncio.Event) -> int:
         await api.start(config.host, config.api_port)
     except OSError as error:
         raise ConfigError("api_port", f"{config.host}:{config.api_port} can't be opened: {error}") from error
+    status = serve_status(
+        config.status_host, config.status_port, partial(find_missing, parts), partial(render_node_metrics, parts)
+    )
     try:
-        return await _run_until(stop, agent)
+        async with status:
+            return await _run_until(stop, agent)
     finally:
         await api.close()
 

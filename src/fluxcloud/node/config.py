@@ -37,6 +37,8 @@ class NodeConfig(Section, frozen=True):
     proxy: ProxyEngine = "embedded"
     store_mib_max: Annotated[int, Meta(ge=64, le=2**30)] = 20_480
     private_registries: list[str] = field(default_factory=list)
+    status_host: str = "127.0.0.1"
+    status_port: Port = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fluxcloud.errors import ConfigError
+from fluxcloud.metrics import render_metrics
 from fluxcloud.proxy.base import ProxyStats
 from fluxcloud.proxy.haproxy.process import parse_version, validate_version
 from fluxcloud.proxy.haproxy.stats import (
@@ -14,7 +15,7 @@ from fluxcloud.proxy.haproxy.stats import (
     read_retries,
     read_sessions,
 )
-from fluxcloud.proxy.metrics import render_metrics
+from fluxcloud.proxy.metrics import list_metrics
 
 FRONT = "# pxname,svname,req_tot,ereq,dreq,h1_open_streams,h2_open_streams,\nfront,FRONTEND,7,2,1,3,1,\n"
 BACKENDS = "# pxname,svname,scur,qcur,wretr,\np00000,a:1:t,1,2,4,\np00000,b:2:t,0,0,1,\n"
@@ -35,12 +36,12 @@ def test_backends() -> None:
 
 
 def test_metrics() -> None:
-    text = render_metrics(HaproxyStats(requests=3, peers_down=("n1",), restarts=1), {"role": "edge"})
+    text = render_metrics(list_metrics(HaproxyStats(requests=3, peers_down=("n1",), restarts=1)), {"role": "edge"})
     assert 'fluxcloud_proxy_requests_total{role="edge"} 3\n' in text
     assert 'fluxcloud_proxy_restarts_total{role="edge"} 1\n' in text
     assert 'fluxcloud_proxy_peer_down{peer="n1",role="edge"} 1\n' in text
     assert text.count("# TYPE ") == 11
-    assert render_metrics(ProxyStats(requests=3), {}).count("# TYPE ") == 6
+    assert render_metrics(list_metrics(ProxyStats(requests=3)), {}).count("# TYPE ") == 6
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a supervisor asks a gateway over HTTP: `/livez`, `/readyz`, `/metrics`."""
+"""What a supervisor asks a gateway or a node's agent over HTTP: `/livez`, `/readyz`, `/metrics`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from ..proxy.base import ProxyStats
-from ..proxy.metrics import render_metrics
-
 logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def serve_status(
-    host: str, port: int, gateway_id: str, is_ready: Callable[[], bool], get_stats: Callable[[], ProxyStats]
+    host: str, port: int, find_missing: Callable[[], str], render_metrics: Callable[[], str]
 ) -> AsyncIterator[None]:
-    """While the block runs; nowhere with port 0. Where the address is taken, visitors are served all the same."""
+    """While the block runs; nowhere with port 0. Where the address is taken, the program serves all the same.
+
+    `find_missing`: what keeps it from being ready, for people; empty when it is.
+    """
     if not port:
         yield
         return
@@ -27,12 +27,11 @@ async def serve_status(
         return web.Response(text="ok\n")
 
     async def tell_ready(request: web.Request) -> web.Response:
-        if is_ready():
-            return web.Response(text="ok\n")
-        return web.Response(status=503, text="no routes yet, neither kept nor from the ledger\n")
+        missing = find_missing()
+        return web.Response(status=503 if missing else 200, text=f"{missing or 'ok'}\n")
 
     async def tell_metrics(request: web.Request) -> web.Response:
-        return web.Response(text=render_metrics(get_stats(), {"gateway": gateway_id}))
+        return web.Response(text=render_metrics())
 
     app = web.Application(client_max_size=0)
     app.add_routes(
