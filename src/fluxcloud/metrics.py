@@ -22,9 +22,9 @@ class Metric:
         return "counter" if self.name.endswith("_total") else "gauge"
 
 
-def make_metric(name: str, text: str, value: int) -> Metric:
-    """One of a single sample."""
-    return Metric(name, text, (({}, value),))
+def make_metrics(prefix: str, rows: Iterable[tuple[str, str, int]]) -> list[Metric]:
+    """Each of one sample, from name, text and value."""
+    return [Metric(f"{prefix}_{name}", text, (({}, value),)) for name, text, value in rows]
 
 
 def render_metrics(metrics: Iterable[Metric], labels: Labels) -> str:

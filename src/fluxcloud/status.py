@@ -1,4 +1,4 @@
-"""What a supervisor asks a gateway or a node's agent over HTTP: `/livez`, `/readyz`, `/metrics`."""
+"""What a supervisor asks a program over HTTP: `/livez`, `/readyz`, `/metrics`."""
 
 from __future__ import annotations
 
@@ -11,32 +11,38 @@ from aiohttp import web
 logger = logging.getLogger(__name__)
 
 
+def render_page(
+    path: str, find_missing: Callable[[], str], render_metrics: Callable[[], str]
+) -> tuple[int, str] | None:
+    """Status and text; nothing where there is no such page.
+
+    `find_missing`: what keeps the program from being ready, for people; empty when it is.
+    """
+    if path == "/livez":
+        return 200, "ok\n"
+    if path == "/readyz":
+        missing = find_missing()
+        return 503 if missing else 200, f"{missing or 'ok'}\n"
+    return (200, render_metrics()) if path == "/metrics" else None
+
+
 @asynccontextmanager
 async def serve_status(
     host: str, port: int, find_missing: Callable[[], str], render_metrics: Callable[[], str]
 ) -> AsyncIterator[None]:
-    """While the block runs; nowhere with port 0. Where the address is taken, the program serves all the same.
-
-    `find_missing`: what keeps it from being ready, for people; empty when it is.
-    """
+    """While the block runs; nowhere with port 0. Where the address is taken, the program serves all the same."""
     if not port:
         yield
         return
 
-    async def tell_live(request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def tell_ready(request: web.Request) -> web.Response:
-        missing = find_missing()
-        return web.Response(status=503 if missing else 200, text=f"{missing or 'ok'}\n")
-
-    async def tell_metrics(request: web.Request) -> web.Response:
-        return web.Response(text=render_metrics())
+    async def tell(request: web.Request) -> web.Response:
+        page = render_page(request.path, find_missing, render_metrics)
+        if page is None:
+            raise web.HTTPNotFound
+        return web.Response(status=page[0], text=page[1])
 
     app = web.Application(client_max_size=0)
-    app.add_routes(
-        [web.get("/livez", tell_live), web.get("/readyz", tell_ready), web.get("/metrics", tell_metrics)],
-    )
+    app.router.add_get("/{page}", tell)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

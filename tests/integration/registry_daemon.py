@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,8 @@ from engines import require_engine
 from fluxcloud.images.manifest import OCI_INDEX, OCI_MANIFEST, load_image
 from fluxcloud.images.registry_auth import Credentials
 from fluxcloud.images.store import ContentStore
+
+from .supervisor import find_free_port
 
 USER, PASSWORD = "me", "s3cret"
 _HTPASSWD = "me:$2b$05$YyWEQW2nvsCt9cZd.rkvpedryz9/TrTi/CZ4TXRfXfMaBDmwzPUN2\n"
@@ -66,7 +67,7 @@ class Daemon:
 async def run_daemon(folder: Path, *, with_password: bool = False) -> AsyncIterator[Daemon]:
     """One on a free port; skips the test where it isn't installed."""
     program = require_engine("docker-registry")
-    port = _find_free_port()
+    port = find_free_port()
     config = _write_config(folder, port, with_password=with_password)
     process = await asyncio.create_subprocess_exec(
         program, "serve", str(config), stdout=sys.stderr, stderr=sys.stderr, env={"OTEL_TRACES_EXPORTER": "none"}
@@ -94,12 +95,6 @@ def _write_config(folder: Path, port: int, *, with_password: bool) -> Path:
     config = folder / "registry.yml"
     config.write_text("\n".join(lines))
     return config
-
-
-def _find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _wait_for(port: int, process: asyncio.subprocess.Process) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -29,6 +28,8 @@ from fluxcloud.sdk.bundle import build_hello_bundle
 from fluxcloud.sdk.client import Chain, build_trust
 from fluxcloud.sdk.deploy import Deployment
 from fluxcloud.sdk.transport import Unreachable
+
+from .supervisor import find_free_port, wait_told
 
 ZONE = "fluxcloud.localhost"
 KEY = "hello/main/http"
@@ -196,21 +197,8 @@ async def test_table_that_cannot_be_kept__is_served_all_the_same(
 
 
 async def test_status__is_told_to_a_supervisor(chain: SmallChain, client: Chain, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_free_port()
     pages = {"livez": "ok\n", "readyz": "ok\n", "metrics": 'fluxcloud_proxy_active{gateway="gw1"} '}
-    gateway = run_gateway(chain, client, tmp_path, port)
-    async with gateway, run_network(chain, client), aiohttp.ClientSession() as session:
-        for path, told in pages.items():
-            async with asyncio.timeout(10):
-                while told not in await fetch_status(session, f"http://127.0.0.1:{port}/{path}"):
-                    await asyncio.sleep(0.02)
-
-
-async def fetch_status(session: aiohttp.ClientSession, url: str) -> str:
-    try:
-        async with session.get(url) as response:
-            return await response.text()
-    except aiohttp.ClientConnectionError:
-        return ""
+    async with run_gateway(chain, client, tmp_path, port), run_network(chain, client):
+        for page, told in pages.items():
+            await wait_told(port, page, told)

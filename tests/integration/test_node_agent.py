@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Literal
 
-import aiohttp
 import msgspec
 import pytest
 
@@ -26,6 +24,7 @@ from fluxcloud.node.watch.prober import Prober
 from fluxcloud.sdk.wallet import Wallet, read_key
 
 from .node_world import CHAIN_ID, World, make_entry, wait_for
+from .supervisor import find_free_port, wait_told
 
 
 @pytest.fixture
@@ -78,31 +77,20 @@ async def test_pushed_app__runs_serves_and_shows_itself(world: World) -> None:
 async def test_status__is_told_to_a_supervisor(
     world: World, proxy: Literal["embedded", "haproxy"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_free_port()
     world.configs["n1"] = msgspec.structs.replace(world.configs["n1"], proxy=proxy, status_port=port)
     world.assign("n1", make_entry(world.add_revision()))
-
-    async def wait_told(page: str, told: str, status: int = 200) -> None:
-        async with asyncio.timeout(20):
-            while True:
-                async with session.get(f"http://127.0.0.1:{port}/{page}") as response:
-                    if response.status == status and told in await response.text():
-                        return
-                await asyncio.sleep(0.05)
-
-    async with world.run_node("n1") as parts, aiohttp.ClientSession() as session:
+    async with world.run_node("n1") as parts:
         await world.push_image("n1")
         await wait_for(lambda: is_running(world))
         assert (await world.ask("n1"))[0] == 200
-        await wait_told("metrics", f'fluxcloud_proxy_requests_total{{node="{parts.config.id}"}} 1\n')
-        await wait_told("metrics", f'fluxcloud_node_copies{{node="{parts.config.id}"}} 1\n')
-        await wait_told("livez", "ok\n")
-        await wait_told("readyz", "ok\n")
+        await wait_told(port, "metrics", f'fluxcloud_proxy_requests_total{{node="{parts.config.id}"}} 1\n')
+        await wait_told(port, "metrics", f'fluxcloud_node_copies{{node="{parts.config.id}"}} 1\n')
+        await wait_told(port, "livez", "ok\n")
+        await wait_told(port, "readyz", "ok\n")
         monkeypatch.setattr(feed, "LIVE_S", 1.0)
         world.chain.is_up = False
-        await wait_told("readyz", "the ledger is not followed", 503)
+        await wait_told(port, "readyz", "the ledger is not followed", 503)
         assert (await world.ask("n1"))[0] == 200
         world.chain.is_up = True
         await empty(world, "n1", parts)

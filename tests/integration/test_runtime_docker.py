@@ -7,8 +7,9 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +63,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(dockerd: Dockerd, tmp_path: Path, store: Path) -> Engine:
-    config = RuntimeConfig(tmp_path / "node", NODE, store, extra={"socket": dockerd.socket})
-    return Engine(
-        make=lambda: DockerRuntime(config),
-        image=build_busybox_image(ContentStore(store)),
-        hard_limits=True,
-        own_ids=False,
-        leftovers=lambda: list_leftovers(dockerd, tmp_path / "node"),
-    )
+    return build_engine(dockerd.socket, partial(docker, dockerd), tmp_path / "node", store)
 
 
 def docker(dockerd: Dockerd, *argv: str) -> list[str]:
@@ -80,14 +74,27 @@ def docker(dockerd: Dockerd, *argv: str) -> list[str]:
     return found.stdout.split()
 
 
-def list_leftovers(dockerd: Dockerd, root: Path) -> list[str]:
-    return [
-        *docker(dockerd, "ps", "-aq"),
-        *docker(dockerd, "network", "ls", "-q", "--filter", "type=custom"),
-        *docker(dockerd, "volume", "ls", "-q"),
-        *docker(dockerd, "image", "ls", "-q", "fluxcloud/files"),
-        *(path.name for path in (root / "starts").iterdir()),
-    ]
+def build_engine(socket: str, run: Callable[..., list[str]], root: Path, store: Path, **changes: Any) -> Engine:
+    """`run`: the engine's own client, which says what is left."""
+
+    def list_leftovers() -> list[str]:
+        return [
+            *run("ps", "-aq"),
+            *run("network", "ls", "-q", "--filter", "label=fluxcloud.node"),
+            *run("volume", "ls", "-q"),
+            *run("image", "ls", "-q", "fluxcloud/files"),
+            *(path.name for path in (root / "starts").iterdir()),
+        ]
+
+    config = RuntimeConfig(root, NODE, store, extra={"socket": socket})
+    return Engine(
+        make=lambda: DockerRuntime(config),
+        image=build_busybox_image(ContentStore(store)),
+        hard_limits=True,
+        own_ids=False,
+        leftovers=list_leftovers,
+        **changes,
+    )
 
 
 @asynccontextmanager

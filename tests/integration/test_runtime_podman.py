@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fluxcloud.images.store import ContentStore
-from fluxcloud.node.runtime.base import RuntimeConfig
-from fluxcloud.node.runtime.docker.engine import DockerRuntime
 from integration.runtime_contract import ContainerContract, Engine
-from integration.test_runtime_oci import build_busybox_image
+from integration.test_runtime_docker import build_engine
 from podman import Podman, run_podman
 
 
@@ -28,26 +25,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(podman: Podman, tmp_path: Path, store: Path) -> Engine:
-    config = RuntimeConfig(tmp_path / "node", "node-1", store, extra={"socket": podman.socket})
-    return Engine(
-        make=lambda: DockerRuntime(config),
-        image=build_busybox_image(ContentStore(store)),
-        hard_limits=True,
-        own_ids=False,
-        tells_oom=False,
-        maps_ids=False,
-        leftovers=lambda: list_leftovers(podman, tmp_path / "node"),
-    )
-
-
-def list_leftovers(podman: Podman, root: Path) -> list[str]:
-    return [
-        *podman.run("ps", "--all", "--quiet"),
-        *podman.run("network", "ls", "--quiet", "--filter", "label=fluxcloud.node"),
-        *podman.run("volume", "ls", "--quiet"),
-        *podman.run("image", "ls", "--quiet", "fluxcloud/files"),
-        *(path.name for path in (root / "starts").iterdir()),
-    ]
+    return build_engine(podman.socket, podman.run, tmp_path / "node", store, tells_oom=False, maps_ids=False)
 
 
 class TestPodman(ContainerContract):

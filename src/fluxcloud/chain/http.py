@@ -17,6 +17,7 @@ from aiohttp import web
 from ..codec import encode
 from ..errors import Rejected
 from ..rpc import RpcError
+from ..status import render_page
 from .config import RpcConfig
 from .errors import BadRequest, Busy, Internal, RequestTooLarge, RequestTooSlow, UnknownMethod
 from .service import STREAMS, Service
@@ -107,16 +108,12 @@ class RpcServer:
         return b"".join(parts)
 
     def _answer_supervisor(self, request: web.BaseRequest) -> web.Response:
-        pages: dict[str, Callable[[], tuple[int, str]]] = {
-            "/livez": lambda: (200, "ok\n"),
-            "/readyz": self._service.render_ready,
-            "/metrics": lambda: (200, self._service.render_metrics()),
-        }
-        page = pages.get(request.path)
-        if page is None or request.method not in ("GET", "HEAD"):
+        page = None
+        if request.method in ("GET", "HEAD"):
+            page = render_page(request.path, self._service.find_missing, self._service.render_metrics)
+        if page is None:
             return _render_error(UnknownMethod(f"there is no {request.method} {request.path[:64]} here"), 404)
-        status, text = page()
-        return web.Response(status=status, text=text)
+        return web.Response(status=page[0], text=page[1])
 
 
 class _BoundedServer(web.Server):

@@ -19,7 +19,7 @@ from ..ids import TxId
 from ..ledger.block import get_clock
 from ..ledger.module import Lane
 from ..ledger.tx import SIGNED_TX, TX_BODY, RoleTx, TxBody, UserTx, compute_tx_id
-from ..metrics import Metric, make_metric, render_metrics
+from ..metrics import Metric, make_metrics, render_metrics
 from ..rpc import (
     KEYS_MAX,
     SCAN_MAX,
@@ -264,13 +264,14 @@ class Service:
 
     # --- what a supervisor asks
 
-    def render_ready(self) -> tuple[int, str]:
+    def find_missing(self) -> str:
+        """What keeps the node from being ready, for people; empty when it is."""
         lag_ms = self._clock.wall_ms() - get_clock(self._app.state).time_ms
         if self._hub.view is None:
-            return 503, "no block since the start\n"
+            return "no block since the start"
         if lag_ms > READY_LAG_MS:
-            return 503, f"the newest block is {lag_ms} ms old\n"
-        return 200, "ok\n"
+            return f"the newest block is {lag_ms} ms old"
+        return ""
 
     def render_metrics(self) -> str:
         head, clock = self._app.head, get_clock(self._app.state)
@@ -284,10 +285,9 @@ class Service:
             ("txs_total", "Transactions in blocks since the start.", self._hub.txs_total),
             ("block_ms", "What the newest block took to be made and stored.", self._hub.block_ms),
         )
-        metrics = [make_metric(f"fluxcloud_chain_{name}", text, value) for name, text, value in rows]
         pending = tuple(({"lane": lane}, self._mempool.count(lane)) for lane in LANES)
         waiting = Metric("fluxcloud_chain_pending", "Transactions that wait for a block.", pending)
-        return render_metrics((*metrics, waiting), {})
+        return render_metrics((*make_metrics("fluxcloud_chain", rows), waiting), {})
 
     # --- shared
 

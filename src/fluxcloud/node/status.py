@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..metrics import make_metric, render_metrics
+from ..metrics import make_metrics, render_metrics
 from ..proxy.metrics import list_metrics
 from .parts import Parts
 
@@ -28,5 +28,5 @@ def render_node_metrics(parts: Parts) -> str:
         ("probes_limited_total", "PINGs refused for their number.", probes.limited),
         ("probes_forged_total", "PINGs with a wrong signature.", probes.forged),
     )
-    metrics = [make_metric(f"fluxcloud_node_{name}", text, value) for name, text, value in own]
-    return render_metrics((*metrics, *list_metrics(parts.ingress.get_stats())), {"node": parts.config.id})
+    ingress = list_metrics(parts.ingress.get_stats())
+    return render_metrics((*make_metrics("fluxcloud_node", own), *ingress), {"node": parts.config.id})

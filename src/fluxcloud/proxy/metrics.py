@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..metrics import Metric, make_metric
+from ..metrics import Metric, make_metrics
 from .base import ProxyStats
 
 _TEXTS: Final = {
@@ -23,9 +23,10 @@ _TEXTS: Final = {
 
 def list_metrics(stats: ProxyStats) -> list[Metric]:
     """Of the statistics those that this engine has."""
-    found = [(name, getattr(stats, name.removesuffix("_total"), None)) for name in _TEXTS]
-    metrics = [
-        make_metric(f"fluxcloud_proxy_{name}", _TEXTS[name], value) for name, value in found if value is not None
-    ]
+    fields = ((name, text, name.removesuffix("_total")) for name, text in _TEXTS.items())
+    rows = ((name, text, getattr(stats, field)) for name, text, field in fields if hasattr(stats, field))
     down = tuple(({"peer": peer}, 1) for peer in stats.peers_down)
-    return [*metrics, Metric("fluxcloud_proxy_peer_down", "1 for each peer that fails its checks.", down)]
+    return [
+        *make_metrics("fluxcloud_proxy", rows),
+        Metric("fluxcloud_proxy_peer_down", "1 for each peer that fails its checks.", down),
+    ]
